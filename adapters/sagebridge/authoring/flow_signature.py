@@ -93,6 +93,13 @@ class SignatureArgument:
     description: str = ""
 
     @property
+    def is_empty_none(self) -> bool:
+        """Whether an empty string stands for None, its default."""
+        given = self.parameter
+        is_text = given is not None and given.type == "str" and not given.choices
+        return is_text and self.default is None
+
+    @property
     def losses(self) -> Iterator[tuple[str, Severity, str, str]]:
         """Code, severity, description and advice of what a pipeline parameter does not keep."""
         what = f"parameter {shown(self.name)}"

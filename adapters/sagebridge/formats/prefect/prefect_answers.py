@@ -14,9 +14,13 @@ from typing import Any
 
 from sagebridge.formats.prefect.recording.code_steps import RUN_LOGGER
 from sagebridge.formats.prefect.recording.server_values import ServerValue
-from sagebridge.formats.prefect.recording.symbols import Future, RunTimeValueUsed, Symbol
+from sagebridge.formats.prefect.recording.symbols import (
+    Future,
+    NotFollowed,
+    RunTimeValueUsed,
+    Symbol,
+)
 from sagebridge.formats.prefect.tracing import task_maps
-from sagebridge.formats.prefect.tracing.branch_tests import NotFollowed
 from sagebridge.formats.prefect.tracing.flow_trace import FlowTrace
 from sagebridge.formats.prefect.tracing.special_values import OF_BLOCK
 from sagebridge.formats.python.engine_losses import Unsupported

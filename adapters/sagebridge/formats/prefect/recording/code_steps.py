@@ -53,9 +53,46 @@ class Frame:
         self.scope[name] = value
         self.own[name] = None
 
+    def saved(self) -> dict[str, Any]:
+        """The variables of the function, and copies of their lists, dicts and sets."""
+        known: dict[int, Any] = {}
+        return {name: _copied(self.scope[name], known) for name in self.own if name in self.scope}
+
+    def restore(self, names: Mapping[str, Any]) -> None:
+        """Return to the variables of an earlier moment."""
+        for name in self.own.keys() - names.keys():
+            del self.own[name]
+            self.scope.pop(name, None)
+        known: dict[int, Any] = {}
+        for name, value in names.items():
+            self.set(name, _copied(value, known))
+
+    def used(self, nodes: Sequence[ast.AST]) -> list[Any]:
+        """The values of the variables that code reads."""
+        names = dict.fromkeys(name for node in nodes for name in loaded_names(node))
+        return [self.scope[name] for name in names if name in self.own]
+
+    def inside(self) -> Frame:
+        """A frame whose names do not leave it."""
+        return Frame(dict(self.scope), self.definition, dict(self.own), self.statements)
+
     def free(self, wanted: str) -> str:
         """A name that the function does not use."""
         return free_name(wanted, {*self.scope, *vars(builtins)}, wanted)
+
+
+def _copied(value: Any, known: dict[int, Any]) -> Any:
+    if type(value) not in (list, dict, set):
+        return value
+    if id(value) not in known:
+        made = known[id(value)] = type(value)()
+        if type(value) is list:
+            made.extend(_copied(one, known) for one in value)
+        elif type(value) is dict:
+            made.update((key, _copied(one, known)) for key, one in value.items())
+        else:
+            made.update(value)
+    return known[id(value)]
 
 
 @dataclass(slots=True)

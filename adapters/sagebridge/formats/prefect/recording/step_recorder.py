@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sagebridge.errors import FlowError
@@ -233,3 +233,9 @@ class StepRecorder:
         place = str(self.line() if line is None else line)
         text = f"{who}: {what}" if who else what
         self.state.losses[Loss(code, severity, place, text, TARGET, advice, step)] = None
+
+    def located_losses(self) -> Iterator[Loss]:
+        """The losses by line; one without a step gets the step that its line declares, if any."""
+        steps = {str(line): name for name, line in reversed(self.lines.items())}
+        for loss in sorted(self.state.losses, key=lambda one: int(one.place)):
+            yield loss if loss.step else replace(loss, step=steps.get(loss.place, ""))

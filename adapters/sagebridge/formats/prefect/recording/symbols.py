@@ -25,6 +25,24 @@ class TaskStateUsed(RunTimeValueUsed):
     """Code of the flow looked at the state of a task run."""
 
 
+class NeedsCode(BaseException):
+    """A value that a step must compute; ``node`` is its expression without calls of tasks."""
+
+    def __init__(self, node: ast.expr | None) -> None:
+        self.node = node
+        super().__init__()
+
+
+class NotFollowed(BaseException):
+    """A statement, or the ``whole`` flow, whose tasks cannot be separate steps."""
+
+    def __init__(
+        self, line: int, what: str, code: str = "run-time-code", *, whole: bool = False
+    ) -> None:
+        self.line, self.what, self.code, self.whole = line, what, code, whole
+        super().__init__(what)
+
+
 class UnsupportedValue(Exception):
     """A value that a definition cannot contain; the string describes it."""
 
@@ -235,3 +253,15 @@ def with_expressions(value: Any) -> Any:
     if type(value) is dict:
         return {key: with_expressions(one) for key, one in value.items()}
     return value
+
+
+def same(first: Any, second: Any) -> bool:
+    """Whether two values are the same in a definition, without making any of them."""
+    if any(
+        is_symbol(one) and callable(one._expression) for one in (*leaves(first), *leaves(second))
+    ):
+        return False  # it would be made
+    try:
+        return bool(definition_value(first) == definition_value(second))
+    except (UnsupportedValue, TypeError):
+        return False

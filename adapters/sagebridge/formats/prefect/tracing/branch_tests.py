@@ -12,11 +12,13 @@ from sagebridge.authoring.value_types import OBJECT
 from sagebridge.formats.prefect.recording.code_steps import Frame, result_type
 from sagebridge.formats.prefect.recording.step_recorder import BranchTest
 from sagebridge.formats.prefect.recording.symbols import (
+    NeedsCode,
     definition_value,
     holds_symbol,
     is_symbol,
     type_of,
 )
+from sagebridge.formats.prefect.source.statements import at
 from sagebridge.model.conditions import Comparison, ComparisonType, Condition, In, Not, Or, equals
 from sagebridge.model.expressions import Properties
 from sagebridge.model.values import Value
@@ -34,24 +36,6 @@ _COMPARISONS: Mapping[type[ast.cmpop], ComparisonType] = {
 }
 _EMPTY: Mapping[str, Value] = {"String": "", "Integer": 0, "Float": 0.0}
 SCALARS = ("String", "Integer", "Float", "Boolean")
-
-
-class NeedsCode(BaseException):
-    """A value that a step must compute; ``node`` is its expression without calls of tasks."""
-
-    def __init__(self, node: ast.expr | None) -> None:
-        self.node = node
-        super().__init__()
-
-
-class NotFollowed(BaseException):
-    """A statement, or the ``whole`` flow, whose tasks cannot be separate steps."""
-
-    def __init__(
-        self, line: int, what: str, code: str = "run-time-code", *, whole: bool = False
-    ) -> None:
-        self.line, self.what, self.code, self.whole = line, what, code, whole
-        super().__init__(what)
 
 
 class Tests:
@@ -72,102 +56,88 @@ class Tests:
         except NeedsCode as needs:
             if not own_step or self.owner.no_code:
                 raise NeedsCode(needs.node) from None
-            made = ast.Call(ast.Name("bool", ast.Load()), [node], [])
-            whole = node if result_type(node) == "Boolean" else ast.copy_location(made, node)
-            value = self.owner.expression_step(ast.fix_missing_locations(whole), frame, "test")
+            if result_type(node) != "Boolean":
+                node = at(ast.Call(ast.Name("bool", ast.Load()), [node], []), node)
+            value = self.owner.expression_step(node, frame, "test")
             return BranchTest((equals(definition_value(value), True),), line, name=[])
         if isinstance(found, str):
             return BranchTest((), line, own=found, name=[found])
-        if isinstance(found, bool):
-            return found
-        return BranchTest(found, line, name=[])
+        return found if isinstance(found, bool) else BranchTest(found, line, name=[])
 
     def _test(self, node: ast.expr, frame: Frame) -> bool | str | tuple[Condition, ...]:
+        """The outcome, conditions that must all hold, or the name of a condition step."""
         match node:
             case ast.UnaryOp(op=ast.Not(), operand=operand):
-                found = self._test(operand, frame)
-                if isinstance(found, str):
-                    raise NeedsCode(node)
+                found = self._part(operand, node, frame)
                 return not found if isinstance(found, bool) else _negated(found)
             case ast.BoolOp(op=operator, values=values):
                 return self._all_or_any(isinstance(operator, ast.Or), values, node, frame)
-            case ast.Compare(left=left, ops=operators, comparators=rights):
-                return self._compared(node, [left, *rights], operators, frame)
-        try:
-            value = self.owner.plain_value(node, frame)
-        except NeedsCode:
-            raise NeedsCode(node) from None
-        if isinstance(value, ConditionHandle) if not is_symbol(value) else False:
-            return str(value.name)
-        if not is_symbol(value):
-            if isinstance(value, Properties):
-                raise NeedsCode(node)
-            return bool(value)
+            case ast.Compare():
+                return self._compared(node, frame)
+        value = self.owner.inner(node, node, frame)
         kind = type_of(value) or ""
         if kind == "Boolean":
             return (equals(definition_value(value), True),)
         if kind in _EMPTY:
             return (Not(equals(definition_value(value), _EMPTY[kind])),)
-        raise NeedsCode(node)
+        if is_symbol(value) or isinstance(value, Properties):
+            raise NeedsCode(node)
+        return str(value.name) if isinstance(value, ConditionHandle) else bool(value)
+
+    def _part(self, node: ast.expr, whole: ast.expr, frame: Frame) -> bool | tuple[Condition, ...]:
+        found = self._test(node, frame)
+        if isinstance(found, str):
+            raise NeedsCode(whole)
+        return found
 
     def _all_or_any(
         self, either: bool, values: Sequence[ast.expr], node: ast.expr, frame: Frame
     ) -> bool | tuple[Condition, ...]:
         found: list[tuple[Condition, ...]] = []
         for one in values:
-            test = self._test(one, frame)
-            if isinstance(test, str):
-                raise NeedsCode(node)
-            if isinstance(test, bool):
-                if test is either:
-                    return either if not found else self._raise(node)
-            else:
+            test = self._part(one, node, frame)
+            if not isinstance(test, bool):
                 found.append(test)
+            elif test is either:
+                if found:
+                    raise NeedsCode(node)
+                return either
         if not found:
             return not either
         if not either:
             return tuple(one for test in found for one in test)
         return (Or(tuple(map(_single, found))),) if len(found) > 1 else found[0]
 
-    @staticmethod
-    def _raise(node: ast.expr) -> bool:
-        raise NeedsCode(node)
-
-    def _compared(
-        self,
-        node: ast.Compare,
-        sides: Sequence[ast.expr],
-        operators: Sequence[ast.cmpop],
-        frame: Frame,
-    ) -> bool | tuple[Condition, ...]:
-        values = [self.owner.inner(one, node, frame) for one in sides]
+    def _compared(self, node: ast.Compare, frame: Frame) -> bool | tuple[Condition, ...]:
+        values = [self.owner.inner(one, node, frame) for one in (node.left, *node.comparators)]
         if not any(holds_symbol(one) or isinstance(one, Properties) for one in values):
             return bool(self.owner.native(node, frame))
-        found: list[Condition] = []
-        for at, operator in enumerate(operators):
-            left, right = values[at], values[at + 1]
-            if isinstance(operator, ast.In | ast.NotIn) and type(right) in (list, tuple, set):
-                items = sorted(right, key=str) if type(right) is set else right
-                if not all(_comparable(left, one) for one in items):
+        match node.ops, values:
+            case [ast.Is() | ast.IsNot() as operator], [left, None]:
+                is_set = self.owner.trace.is_set(left)
+                if not is_set and (not is_symbol(left) or left._made is None):
                     raise NeedsCode(node)
-                one: Condition = In(
-                    definition_value(left), tuple(definition_value(item) for item in items)
-                )
-                found.append(Not(one) if isinstance(operator, ast.NotIn) else one)
-                continue
-            if isinstance(operator, ast.Is | ast.IsNot) and right is None and len(operators) == 1:
-                if is_symbol(left) and left._made is not None and not self.owner.trace.is_set(left):
-                    empty = equals(definition_value(left), "")
-                    return (Not(empty) if isinstance(operator, ast.IsNot) else empty,)
-                if not self.owner.trace.is_set(left):
-                    raise NeedsCode(node)
-                return isinstance(operator, ast.IsNot)
-            kind = _COMPARISONS.get(type(operator))
-            if kind is None or not _comparable(left, right, ordered=kind != "Equals"):
-                raise NeedsCode(node)
-            made = Comparison(kind, definition_value(left), definition_value(right))
-            found.append(Not(made) if isinstance(operator, ast.NotEq) else made)
-        return tuple(found)
+                empty = equals(definition_value(left), "")
+                found = empty if isinstance(operator, ast.Is) else Not(empty)
+                return isinstance(operator, ast.IsNot) if is_set else (found,)
+        pairs = zip(values, node.ops, values[1:], strict=False)
+        return tuple(_comparison(left, operator, right, node) for left, operator, right in pairs)
+
+
+def _comparison(left: Any, operator: ast.cmpop, right: Any, node: ast.expr) -> Condition:
+    """The condition of one operator. Raises :class:`NeedsCode` if there is no such condition."""
+    found: Condition
+    if isinstance(operator, ast.In | ast.NotIn) and type(right) in (list, tuple, set):
+        items = sorted(right, key=str) if type(right) is set else right
+        if not all(_comparable(left, one) for one in items):
+            raise NeedsCode(node)
+        found = In(definition_value(left), tuple(definition_value(item) for item in items))
+    else:
+        kind = _COMPARISONS.get(type(operator))
+        if kind is None or not _comparable(left, right, ordered=kind != "Equals"):
+            raise NeedsCode(node)
+        found = Comparison(kind, definition_value(left), definition_value(right))
+    return Not(found) if isinstance(operator, ast.NotEq | ast.NotIn) else found
 
 
 def _kind(value: Any) -> str:

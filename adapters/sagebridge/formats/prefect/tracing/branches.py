@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from sagebridge.formats.prefect.recording import code_steps
 from sagebridge.formats.prefect.recording.code_steps import Frame
 from sagebridge.formats.prefect.recording.step_recorder import BranchTest
-from sagebridge.formats.prefect.recording.symbols import Future, Symbol, holds_future, is_symbol
-from sagebridge.formats.prefect.tracing.branch_tests import NotFollowed
-from sagebridge.formats.prefect.tracing.syntax import (
-    case_test,
-    has,
-    leaves_function,
-    pushed,
-    restore,
+from sagebridge.formats.prefect.recording.symbols import (
+    Future,
+    NotFollowed,
+    Symbol,
+    holds_future,
+    is_symbol,
     same,
-    saved,
 )
+from sagebridge.formats.prefect.source.statements import at, case_test, has, leaves_function
+from sagebridge.formats.prefect.tracing.expressions import Expressions
 from sagebridge.model.expressions import Get
-
-if TYPE_CHECKING:
-    from sagebridge.formats.prefect.tracing.interpreter import Interpreter
 
 
 class Returned(BaseException):
@@ -34,90 +30,87 @@ class Returned(BaseException):
         super().__init__()
 
 
-class Branches:
-    """Follows the branches for the statements of a flow."""
+class Branches(Expressions):
+    """Follows the branches of a flow, each one once."""
 
-    def __init__(self, owner: Interpreter) -> None:
-        self.owner = owner
+    def __init__(self, trace: Any) -> None:
+        super().__init__(trace)
+        self.depth = 0
+
+    def block(
+        self, body: Sequence[ast.stmt], frame: Frame, after: Sequence[ast.stmt] | None
+    ) -> None:
+        raise NotImplementedError
 
     def follow_if(self, node: ast.If, frame: Frame, rest: Sequence[ast.stmt] | None) -> None:
-        match pushed(node.test):
+        match node.test:
             case ast.BoolOp(op=op, values=[first, *others]) if any(
-                self.owner.engine.calls(one, frame.scope) for one in others
+                self.engine.calls(one, frame.scope) for one in others
             ):
                 # A task of a later part runs only if the first one does not decide.
-                later = pushed(others[0]) if len(others) == 1 else ast.BoolOp(op, others)
-                nested: list[ast.stmt] = [
-                    ast.copy_location(ast.If(later, node.body, node.orelse), node)
-                ]
+                later = others[0] if len(others) == 1 else ast.BoolOp(op, others)
+                inner: list[ast.stmt] = [at(ast.If(later, node.body, node.orelse), node)]
                 both = isinstance(op, ast.And)
-                node = ast.copy_location(
-                    ast.If(first, nested if both else node.body, node.orelse if both else nested),
-                    node,
-                )
-                ast.fix_missing_locations(node)
-        test = self.owner.tests.decided(node.test, frame)
+                body, orelse = (inner, node.orelse) if both else (node.body, inner)
+                node = at(ast.If(first, body, orelse), node)
+        test = self.tests.decided(node.test, frame)
         if isinstance(test, bool):
-            self.owner.block(node.body if test else node.orelse, frame, rest)
-            return
-        self.both(node, test, frame, rest)
+            self.block(node.body if test else node.orelse, frame, rest)
+        else:
+            self._follow_both(node, test, frame, rest)
 
-    def both(
+    def _follow_both(
         self, node: ast.If, test: BranchTest, frame: Frame, rest: Sequence[ast.stmt] | None
     ) -> None:
-        if self.owner.in_foreach or self.owner.no_code:
+        if self.in_foreach or self.no_code:
             raise NotFollowed(node.lineno, "if in a loop over a run-time list")
-        leaving = [
-            one for branch in (node.body, node.orelse) for one in branch if leaves_function(one)
-        ]
-        returns = any(has(one, (ast.Return, ast.Raise, ast.Assert)) for one in leaving)
-        if leaving and (not returns or any(has(one, (ast.Break, ast.Continue)) for one in leaving)):
+        leaving = [one for one in (*node.body, *node.orelse) if leaves_function(one)]
+        ends = any(has(one, (ast.Return, ast.Raise, ast.Assert)) for one in leaving)
+        if leaving and (not ends or any(has(one, (ast.Break, ast.Continue)) for one in leaving)):
             raise NotFollowed(node.lineno, "break or continue by a run-time value")
         if leaving and rest is None:
             raise NotFollowed(node.lineno, "return or raise in a loop by a run-time value")
         after = tuple(rest or ()) if leaving else ()
-        names = saved(frame)
+        names = frame.saved()
         outcomes: list[tuple[dict[str, Any], Returned | None]] = []
-        with self.owner.trace.condition(test, node.lineno) as branch:
+        with self.trace.condition(test, node.lineno) as branch:
             for met, body in ((True, node.body), (False, node.orelse)):
-                restore(frame, names)
+                frame.restore(names)
                 returned = None
                 with branch(met):
                     try:
-                        self.owner.block((*body, *after), frame, ())
+                        self.block((*body, *after), frame, ())
                     except Returned as found:
                         returned = found
-                outcomes.append((saved(frame), returned))
+                outcomes.append((frame.saved(), returned))
         if leaving:
             self._join_returned(test, outcomes, frame)
         if not self._join_names(test, outcomes, frame, names):
-            self.owner.trace.drop_empty(test)
+            self.trace.drop_empty(test)
 
     def _join_returned(self, test: BranchTest, outcomes: Any, frame: Frame) -> NoReturn:
         """End the function after both branches have done the rest of it."""
         ends = [one for _, one in outcomes]
-        if all(one is not None and one.failed for one in ends):
+        failed = [one is not None and one.failed for one in ends]
+        if all(failed):
             raise ends[0]
-        values = [None if one is None or one.failed else one.value for one in ends]
-        if self.owner.depth == 1 or any(one is not None and one.failed for one in ends):
-            kept = next((one for one in values if one is not None), None)
-            raise Returned(kept)
+        values = [None if one is None else one.value for one in ends]
+        if self.depth == 1 or any(failed):
+            raise Returned(next((one for one in values if one is not None), None))
         raise Returned(self._joined(test, values, "result", frame))
 
     def _join_names(self, test: BranchTest, outcomes: Any, frame: Frame, before: Any) -> bool:
         """Set the variables of both branches; whether any depends on the outcome."""
         joined = False
         (met, _), (unmet, _) = outcomes
-        restore(frame, before)
+        frame.restore(before)
         for name in dict.fromkeys((*met, *unmet)):
-            values = [one.get(name, before.get(name)) for one in (met, unmet)]
-            if name not in met or name not in unmet:
+            if name in met and name in unmet:
+                found = self._joined(test, [met[name], unmet[name]], name, frame)
+                joined = joined or (found is not met[name])
+            else:
                 # It is set in one branch only, so code after both uses it only if that one ran.
-                only = met if name in met else unmet
-                frame.set(name, only[name])
-                continue
-            found = self._joined(test, values, name, frame)
-            joined = joined or (found is not values[0])
+                found = met[name] if name in met else unmet[name]
             frame.set(name, found)
         return joined
 
@@ -126,18 +119,18 @@ class Branches:
         first, second = values
         if first is second or same(first, second):
             return first
-        place = self.owner.trace.place()
+        place = self.trace.place()
 
         def made() -> Get:
-            inner = Frame(dict(frame.scope), frame.definition, {"outcome": None})
-            inner.scope["outcome"] = Symbol(test.outcome(), "String")
-            for one, value in (("met", first), ("unmet", second)):
+            inner = Frame(dict(frame.scope), frame.definition)
+            outcome = Symbol(test.outcome(), "String")
+            for one, value in (("outcome", outcome), ("met", first), ("unmet", second)):
                 inner.set(one, value)
             node = ast.parse('met if outcome == "True" else unmet', mode="eval").body
-            code = code_steps.of_expression(node, self.owner.file, inner, name)
+            code = code_steps.of_expression(node, self.file, inner, name)
             rule = "none_failed_min_one_success"
-            step = self.owner.trace.code(code, name, test.line, rule=rule, at=place)
-            found = self.owner.trace.result_of(step)._expression
+            step = self.trace.code(code, name, test.line, rule=rule, place=place)
+            found = self.trace.result_of(step)._expression
             assert isinstance(found, Get)
             return found
 
@@ -148,37 +141,15 @@ class Branches:
 
     def follow_match(self, node: ast.Match, frame: Frame, rest: Any) -> None:
         """Cases with plain values, as a chain of tests."""
-        subject = self.owner.lifted(node.subject, frame)
+        subject = self.lifted(node.subject, frame)
         found: list[ast.stmt] = []
         for case in reversed(node.cases):
             test = case_test(case.pattern, subject)
             if test is None or case.guard is not None:
-                value = self.owner.code_value(subject, frame)
-                if is_symbol(value):
-                    what = "match with a pattern for a run-time value"
-                    raise NotFollowed(node.lineno, what, "run-time-type")
-                self._native_match(node, value, frame, rest)
-                return
+                what = "match with a pattern that is not a plain value"
+                raise NotFollowed(node.lineno, what, "run-time-type")
             if isinstance(test, ast.Constant):
                 found = list(case.body)
             else:
-                made = ast.copy_location(ast.If(test, case.body, found), case.pattern)
-                found = [ast.fix_missing_locations(made)]
-        self.owner.block(found, frame, rest)
-
-    def _native_match(self, node: ast.Match, value: Any, frame: Frame, rest: Any) -> None:
-        """Execute the patterns for a known value, and follow the case that matches."""
-        frame.scope["__value__"] = value
-        cases = [
-            ast.match_case(
-                one.pattern,
-                one.guard,
-                [ast.Assign([ast.Name("__case__", ast.Store())], ast.Constant(at))],
-            )
-            for at, one in enumerate(node.cases)
-        ]
-        chosen = ast.Match(ast.Name("__value__", ast.Load()), cases)
-        frame.scope["__case__"] = None
-        self.owner.execute(ast.fix_missing_locations(ast.copy_location(chosen, node)), frame)
-        if (at := frame.scope["__case__"]) is not None:
-            self.owner.block(node.cases[at].body, frame, rest)
+                found = [at(ast.If(test, case.body, found), case.pattern)]
+        self.block(found, frame, rest)

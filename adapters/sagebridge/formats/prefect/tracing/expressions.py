@@ -1,4 +1,4 @@
-"""The values of expressions in a flow: known ones, run-time values, and tests of them."""
+"""The values of expressions in a flow: known ones, run-time values, and calls of tasks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import asyncio
 import copy
 import inspect
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from types import CoroutineType, FunctionType
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,8 @@ from sagebridge.errors import FlowError
 from sagebridge.formats.prefect.recording import code_steps
 from sagebridge.formats.prefect.recording.code_steps import Frame, result_type
 from sagebridge.formats.prefect.recording.symbols import (
+    NeedsCode,
+    NotFollowed,
     RunTimeValueUsed,
     Symbol,
     TaskStateUsed,
@@ -27,34 +28,42 @@ from sagebridge.formats.prefect.recording.symbols import (
 )
 from sagebridge.formats.prefect.source.engine_calls import EngineCalls, is_own
 from sagebridge.formats.prefect.source.purity import UNKNOWN, Purity, resolved
-from sagebridge.formats.prefect.tracing.branch_tests import (
-    NeedsCode,
-    NotFollowed,
-    Tests,
-)
-from sagebridge.formats.prefect.tracing.loops import Loops
+from sagebridge.formats.prefect.source.statements import at, is_submit
+from sagebridge.formats.prefect.tracing.branch_tests import SCALARS, Tests
 from sagebridge.formats.prefect.tracing.special_values import handle_type
-from sagebridge.formats.prefect.tracing.syntax import used
-from sagebridge.model.expressions import Get, Join, Properties
+from sagebridge.model.expressions import Get, Join, Properties, current_item, plain
 
 if TYPE_CHECKING:
-    from sagebridge.formats.prefect.tracing.branches import Branches
     from sagebridge.formats.prefect.tracing.flow_trace import FlowTrace
 
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+_PASSING = (
+    asyncio.create_task,
+    asyncio.ensure_future,
+    asyncio.shield,
+    asyncio.wait_for,
+    asyncio.run,
+)
+"""Functions that run their first argument."""
 
 
 class Expressions:
     """Evaluates expressions for a trace."""
 
-    branches: Branches
-
     def __init__(self, trace: FlowTrace) -> None:
         self.trace, self.file = trace, trace.file
-        self.purity = Purity(trace.file)
-        self.no_code = self.in_foreach = False
-        self.engine = EngineCalls(trace.file)
-        self.tests, self.loops = Tests(self), Loops(self)
+        self.purity, self.engine = Purity(trace.file), EngineCalls(trace.file)
+        self.no_code = self.in_foreach = self.at_once = False
+        self.tests = Tests(self)
+
+    def assign(self, target: ast.expr, value: Any, frame: Frame) -> None:
+        raise NotImplementedError
+
+    def call_function(self, function: Any, arguments: Sequence[Any], named: Any) -> Any:
+        raise NotImplementedError
+
+    def follow_if(self, node: ast.If, frame: Frame, rest: Sequence[ast.stmt] | None) -> None:
+        raise NotImplementedError
 
     # Values
 
@@ -73,50 +82,36 @@ class Expressions:
         try:
             code = code_steps.of_expression(node, self.file, frame, name, kind)
         except UnsupportedValue as why:
-            step = self.trace.code_stub([node], name, f"it uses {why}", used([node], frame))
+            step = self.trace.code_stub([node], name, f"it uses {why}", frame.used([node]))
         else:
             pure = self.purity.of(node, frame.scope)
             step = self.trace.code(code, name, node.lineno, pure=pure)
-        found = self.trace.result_of(step)
-        return Symbol(found._expression, kind)
+        return self.trace.result_of(step, kind)
 
     def value(self, node: ast.expr, frame: Frame, wanted: str = "") -> Any:
         """The value of an expression. Raises :class:`NeedsCode` if a step must compute it."""
-        match node:
-            case ast.Await(value=ast.Call(func=function, args=given) as call) if resolved(
-                function, frame.scope
-            ) in (asyncio.gather, *_PASSING) and all(self._is_result(one, frame) for one in given):
-                return self._made(call, resolved(function, frame.scope), frame)
         if not self.engine.calls(node, frame.scope):
             return self.plain_value(node, frame)
         match node:
             case ast.Await(value=inner):
                 return self._awaited(self.value(inner, frame))
-            case ast.List(elts=items):
-                return list(self._items(items, frame))
-            case ast.Tuple(elts=items):
-                return tuple(self._items(items, frame))
-            case ast.Dict(keys=keys, values=values):
-                return self._dict(keys, values, frame)
-            case ast.IfExp():
-                return self._choice(node, frame, wanted)
+            case ast.IfExp(test=test, body=body, orelse=orelse):
+                name = wanted or frame.free("value")
+                store = ast.Name(name, ast.Store())
+                made = ast.If(test, [ast.Assign([store], body)], [ast.Assign([store], orelse)])
+                self.follow_if(at(made, node), frame, ())
+                return frame.scope[name]
             case ast.NamedExpr(target=target, value=inner):
                 found = self.code_value(inner, frame, target.id)
                 frame.set(target.id, found)
                 return found
             case ast.ListComp() | ast.SetComp() | ast.DictComp() | ast.GeneratorExp():
-                return self.loops.comprehension(node, frame)
+                return self._comprehension(node, frame)
             case ast.Call():
                 return self._call(node, frame)
             case ast.Name() | ast.Lambda():
                 return self.native(node, frame)
         return self.plain_value(self.lifted(node, frame), frame)
-
-    @staticmethod
-    def _is_result(node: ast.expr, frame: Frame) -> bool:
-        """Whether an argument has the results of tasks that were called before."""
-        node = node.value if isinstance(node, ast.Starred) else node
-        return isinstance(node, ast.Name) and holds_symbol(frame.scope.get(node.id))
 
     def plain_value(self, node: ast.expr, frame: Frame) -> Any:
         """The value of an expression that calls no task."""
@@ -127,65 +122,82 @@ class Expressions:
                 raise
             except (RunTimeValueUsed, Exception):  # noqa: BLE001, S110 - the step raises it
                 pass
+
+        def inner(one: ast.expr) -> Any:
+            return self.inner(one, node, frame)
+
         match node:
-            case ast.Await(value=inner):
-                found = self.plain_value(inner, frame)
-                if not is_symbol(found):
-                    raise NeedsCode(node)
-                return found
-            case ast.JoinedStr(values=parts):
-                return self._text([self._part(one, node, frame) for one in parts], node)
+            case ast.Await(value=ast.Call(func=passes, args=given) as call) if (
+                passing := resolved(passes, frame.scope)
+            ) in (asyncio.gather, *_PASSING) and not any(map(_has_call, given)):
+                return self._made(call, passing, frame)
+            case ast.Await(value=awaited):
+                if is_symbol(found := self.plain_value(awaited, frame)):
+                    return found
+            case ast.JoinedStr(values=values):
+                return self._text([self._part(one, node, frame) for one in values], node)
             case ast.BinOp(left=left, op=ast.Add(), right=right):
-                found = [self.inner(one, node, frame) for one in (left, right)]
-                if any(type(one) is str or type_of(one) == "String" for one in found):
-                    return self._text(found, node)
+                parts = [inner(left), inner(right)]
+                if any(type(one) is str or type_of(one) == "String" for one in parts):
+                    return self._text(parts, node)
             case ast.BinOp(left=ast.Constant(value=str() as form), op=ast.Mod(), right=right):
                 given = right.elts if isinstance(right, ast.Tuple) else [right]
-                pieces: list[Any] = list(form.split("%s"))
-                if len(pieces) == len(given) + 1 and not any("%" in one for one in pieces):
-                    for at, one in enumerate(given):
-                        pieces.insert(2 * at + 1, self.inner(one, node, frame))
-                    return self._text(pieces, node)
+                first, *others = form.split("%s")
+                if len(others) == len(given) and not any("%" in one for one in (first, *others)):
+                    pairs = zip(map(inner, given), others, strict=True)
+                    return self._text([first, *(one for pair in pairs for one in pair)], node)
             case ast.Call(func=ast.Name(id="str"), args=[only], keywords=[]):
-                return self._text([self.inner(only, node, frame)], node)
+                return self._text([inner(only)], node)
             case ast.Call(
                 func=ast.Attribute(value=ast.Constant(value=str() as on), attr="join"), args=[only]
             ):
-                items = self.inner(only, node, frame)
-                if not is_symbol(items) and all(_joins(one) for one in items):
+                items = inner(only)
+                if not is_symbol(items) and all(map(_joins, items)):
                     return Symbol(text(list(items), on), "String")
             case ast.Subscript(value=owner, slice=ast.Constant(value=key)):
-                return self._item(self.inner(owner, node, frame), key, node)
-            case ast.Attribute(value=owner, attr=name):
-                found = self.inner(owner, node, frame)
-                if name == "value" and is_symbol(found) and self.trace.is_enumeration(found):
+                try:
+                    return inner(owner)[key]
+                except (RunTimeValueUsed, LookupError, TypeError):
+                    raise NeedsCode(node) from None
+            case ast.Attribute(value=owner, attr="value"):
+                if is_symbol(found := inner(owner)) and self.trace.is_enumeration(found):
                     return Symbol(found._expression, found._type)
             case ast.List(elts=elements):
-                return [self.inner(one, node, frame) for one in elements]
+                return list(map(inner, elements))
             case ast.Tuple(elts=elements):
-                return tuple(self.inner(one, node, frame) for one in elements)
+                return tuple(map(inner, elements))
             case ast.Dict(keys=keys, values=values) if all(keys):
-                return {
-                    self.native(key, frame): self.inner(value, node, frame)
-                    for key, value in zip(keys, values, strict=True)
-                    if key is not None
-                }
+                names = [self.native(key, frame) for key in keys if key is not None]
+                return dict(zip(names, map(inner, values), strict=True))
             case ast.IfExp():
                 test = self.tests.decided(node.test, frame, own_step=False)
                 if isinstance(test, bool):
                     return self.value(node.body if test else node.orelse, frame)
             case ast.BoolOp(op=op, values=values):
-                return self._first_of(isinstance(op, ast.Or), values, node, frame)
+                # Known values may decide it before a run-time value.
+                for one in values[:-1]:
+                    if is_symbol(found := inner(one)):
+                        raise NeedsCode(node)
+                    if bool(found) is isinstance(op, ast.Or):
+                        return found
+                return inner(values[-1])
             case ast.ListComp() | ast.DictComp() | ast.SetComp():
-                return self._quiet_comprehension(node, frame)
+                return self._quietly(lambda: self._comprehension(node, frame), node)
             case ast.Call():
-                return self._quiet_call(node, frame)
-        return self._unknown(node, frame)
-
-    def _unknown(self, node: ast.expr, frame: Frame) -> Symbol:
+                function = resolved(node.func, frame.scope)
+                if self._is_followed(function):
+                    try:
+                        return self._quietly(lambda: self._made(node, function, frame), node)
+                    except NeedsCode:
+                        pass
         if (kind := handle_type(node, frame)) is not None:
             return Symbol(None, kind, node)
         raise NeedsCode(node)
+
+    def _is_followed(self, function: Any) -> bool:
+        """Whether it is a function of the file, other than a task or flow."""
+        is_plain = isinstance(function, FunctionType) or inspect.ismethod(function)
+        return is_plain and self.file.definition(function) is not None
 
     def inner(self, node: ast.expr, whole: ast.expr, frame: Frame) -> Any:
         """A part of an expression; if it needs code, the whole does, unless it is an argument."""
@@ -228,74 +240,8 @@ class Expressions:
                     return self.native(ast.JoinedStr([node]), frame)
         raise NeedsCode(whole)
 
-    def _item(self, owner: Any, key: Any, node: ast.expr) -> Any:
-        try:
-            return owner[key]
-        except RunTimeValueUsed:
-            raise NeedsCode(node) from None
-        except (LookupError, TypeError):
-            raise NeedsCode(node) from None
-
-    def _first_of(
-        self, wanted: bool, values: Sequence[ast.expr], node: ast.expr, frame: Frame
-    ) -> Any:
-        """``or`` and ``and`` with known values before a run-time value."""
-        for one in values[:-1]:
-            found = self.inner(one, node, frame)
-            if is_symbol(found):
-                raise NeedsCode(node)
-            if bool(found) is wanted:
-                return found
-        return self.inner(values[-1], node, frame)
-
-    def _items(self, nodes: Sequence[ast.expr], frame: Frame) -> Iterator[Any]:
-        for one in nodes:
-            if isinstance(one, ast.Starred):
-                found = self.loops.items(one.value, frame)
-                if is_symbol(found):
-                    raise NotFollowed(one.lineno, "a call with a run-time list of arguments")
-                yield from found
-            else:
-                yield self.code_value(one, frame)
-
-    def _dict(
-        self, keys: Sequence[ast.expr | None], values: Sequence[ast.expr], frame: Frame
-    ) -> dict[Any, Any]:
-        made: dict[Any, Any] = {}
-        for key, value in zip(keys, values, strict=True):
-            found = self.code_value(value, frame)
-            if key is None:
-                if is_symbol(found):
-                    raise NotFollowed(value.lineno, "** of a run-time value")
-                made.update(found)
-            else:
-                made[self.native(key, frame)] = found
-        return made
-
-    def _choice(self, node: ast.IfExp, frame: Frame, wanted: str) -> Any:
-        test = self.tests.decided(node.test, frame)
-        if isinstance(test, bool):
-            return self.value(node.body if test else node.orelse, frame)
-        name = wanted or frame.free("value")
-        made = ast.If(
-            node.test,
-            [ast.Assign([ast.Name(name, ast.Store())], node.body)],
-            [ast.Assign([ast.Name(name, ast.Store())], node.orelse)],
-        )
-        self.branches.both(
-            ast.fix_missing_locations(ast.copy_location(made, node)), test, frame, ()
-        )
-        return frame.scope[name]
-
-    def _quiet_comprehension(self, node: Any, frame: Frame) -> Any:
-        """A comprehension over known items, if it needs no step."""
-        return self._quietly(lambda: self.loops.comprehension(node, frame), node)
-
-    @staticmethod
-    def inside(frame: Frame) -> Frame:
-        return Frame(dict(frame.scope), frame.definition, dict(frame.own), frame.statements)
-
     def _quietly(self, follow: Callable[[], Any], node: ast.expr) -> Any:
+        """What following code gives, if it makes no step of code."""
         before, self.no_code = self.no_code, True
         state = self.trace.saved()
         try:
@@ -306,11 +252,89 @@ class Expressions:
         finally:
             self.no_code = before
 
-    def assign(self, target: ast.expr, value: Any, frame: Frame) -> None:
-        raise NotImplementedError
+    # Loops
 
-    def call_function(self, function: Any, arguments: Sequence[Any], named: Any) -> Any:
-        raise NotImplementedError
+    def items(self, node: ast.expr, frame: Frame) -> Any:
+        """The items of an iterable: known ones, or a run-time list."""
+        try:
+            found = self.value(node, frame)
+            if is_symbol(found) and found._code is not None:
+                raise NotFollowed(node.lineno, f"a loop over {ast.unparse(node)}")
+            if type_of(found) not in SCALARS:
+                return found
+        except NeedsCode as needs:
+            if needs.node is None or self.no_code:
+                raise NeedsCode(node) from None
+            node = needs.node
+        made = ast.Call(ast.Name("list", ast.Load()), [node], [])
+        return self.expression_step(at(made, node), frame, "items")
+
+    def _comprehension(self, node: Any, frame: Frame) -> Any:
+        frame, first = frame.inside(), node.generators[0]
+        is_dict = isinstance(node, ast.DictComp)
+        element = at(ast.Tuple([node.key, node.value], ast.Load()), node) if is_dict else node.elt
+        items = self.items(first.iter, frame)
+        if is_symbol(items) and len(node.generators) == 1 and not (first.ifs or is_dict):
+
+            def iteration(item: Symbol) -> Any:
+                self.assign(first.target, item, frame)
+                return self.code_value(element, frame)
+
+            in_turn = not self.at_once and not is_submit(element)
+            return self.for_each(node.lineno, items, iteration, frame, in_turn=in_turn)
+        rounds = self._rounds(node.generators, items, frame)
+        found = [self.code_value(element, frame) for _ in rounds]
+        if is_dict:
+            return dict(found)
+        return set(found) if isinstance(node, ast.SetComp) else found
+
+    def _rounds(
+        self, generators: Sequence[ast.comprehension], items: Any, frame: Frame
+    ) -> Iterator[None]:
+        """Set the variables of a comprehension over known items, round by round."""
+        first, *others = generators
+        if is_symbol(items):
+            raise NotFollowed(first.iter.lineno, "a comprehension over a run-time list")
+        for item in items:
+            self.assign(first.target, item, frame)
+            tests = [self.tests.decided(one, frame) for one in first.ifs]
+            if not all(isinstance(one, bool) for one in tests):
+                what = "a comprehension with a test of a run-time value"
+                raise NotFollowed(first.iter.lineno, what)
+            if not all(tests):
+                continue
+            if others:
+                yield from self._rounds(others, self.items(others[0].iter, frame), frame)
+            else:
+                yield
+
+    def for_each(
+        self,
+        line: int,
+        items: Symbol,
+        iteration: Callable[[Symbol], Any],
+        frame: Frame,
+        **settings: Any,
+    ) -> Symbol:
+        """A ForEach whose body makes the steps of one iteration; its result is their list."""
+        if self.in_foreach or self.no_code:
+            raise NotFollowed(line, "a loop in a loop over a run-time list")
+        self.in_foreach = True
+        try:
+            with self.trace.loop(items, **settings) as (name, last):
+                result = iteration(Symbol(plain(current_item)))
+                if (made := last()) is None:
+                    raise NotFollowed(line, "a loop without steps")
+                get = result._expression if is_symbol(result) else None
+                is_last = type(get) is Get and get.step == made and len(get.tokens) == 2
+                if result is not None and not is_last:
+                    inner = frame.inside()
+                    inner.set("result", result)
+                    node = at(ast.Name("result", ast.Load()), ast.Pass(lineno=line, col_offset=0))
+                    self.expression_step(node, inner, "result")
+        finally:
+            self.in_foreach = False
+        return self.trace.result_of(name)
 
     # Calls
 
@@ -320,15 +344,15 @@ class Expressions:
 
         class Lifter(ast.NodeTransformer):
             def visit(self, one: ast.AST) -> Any:
-                if isinstance(one, ast.Lambda) or not owner.engine.calls(one, frame.scope):
-                    return one
-                if isinstance(one, ast.Name):
+                if isinstance(one, ast.Lambda | ast.Name) or not owner.engine.calls(
+                    one, frame.scope
+                ):
                     return one
                 if isinstance(one, ast.BoolOp) and any(
                     owner.engine.calls(part, frame.scope) for part in one.values[1:]
                 ):
                     raise NotFollowed(one.lineno, "a task that runs by a run-time value")
-                calls = isinstance(one, ast.Call) and owner.makes_steps(one, frame)
+                calls = isinstance(one, ast.Call) and owner._makes_steps(one, frame)
                 if calls or isinstance(one, (ast.Await, ast.IfExp, *_COMPREHENSIONS)):
                     assert isinstance(one, ast.expr)
                     names = owner.engine.names([one], frame.scope)
@@ -341,9 +365,9 @@ class Expressions:
         assert isinstance(found, ast.expr)
         return found
 
-    def makes_steps(self, node: ast.Call, frame: Frame) -> bool:
+    def _makes_steps(self, node: ast.Call, frame: Frame) -> bool:
         """Whether the call itself makes steps, not only its arguments."""
-        if any(isinstance(one, ast.Call) for one in ast.walk(node.func)):
+        if _has_call(node.func):
             # load.with_options(…)(x) and load.with_options(…).submit(x)
             last = node.func.attr if isinstance(node.func, ast.Attribute) else ""
             direct = isinstance(node.func, ast.Call) or last in ("submit", "map", "result")
@@ -353,8 +377,7 @@ class Expressions:
     def _callee(self, node: ast.expr, frame: Frame) -> Any:
         """The function that is called, if no call must be made to find it."""
         found = resolved(node, frame.scope)
-        called = any(isinstance(one, ast.Call) for one in ast.walk(node))
-        if found is UNKNOWN and not called and self.engine.calls(node, frame.scope):
+        if found is UNKNOWN and not _has_call(node) and self.engine.calls(node, frame.scope):
             try:
                 return self.native(node, frame) if self.purity.of(node, frame.scope) else UNKNOWN
             except RunTimeValueUsed:
@@ -364,155 +387,90 @@ class Expressions:
         return found
 
     def _call(self, node: ast.Call, frame: Frame) -> Any:
-        if isinstance(node.func, ast.Attribute) and any(
-            isinstance(one, ast.Call) for one in ast.walk(node.func.value)
-        ):
+        """The value of a call that makes steps, itself or in its arguments."""
+        if _has_call(node.func) and self.engine.calls(node.func, frame.scope):
             # load.submit(x).result(), load.with_options(…)(x)
-            if self.engine.calls(node.func, frame.scope):
-                owner = self.value(node.func.value, frame)
-                name = frame.free("value")
-                frame.scope[name] = owner
-                made = ast.Attribute(ast.Name(name, ast.Load()), node.func.attr, ast.Load())
-                node = ast.copy_location(ast.Call(made, node.args, node.keywords), node)
-                ast.fix_missing_locations(node)
-                if is_symbol(owner):
-                    frame.own[name] = None
-                    if not self.engine.calls(node, frame.scope):
-                        return self.plain_value(node, frame)
-        elif isinstance(node.func, ast.Call) and self.engine.calls(node.func, frame.scope):
-            name = frame.free("value")
-            frame.scope[name] = self.value(node.func, frame)
-            made_call = ast.Call(ast.Name(name, ast.Load()), node.args, node.keywords)
-            node = ast.fix_missing_locations(ast.copy_location(made_call, node))
+            node = at(ast.Call(self.lifted(node.func, frame), node.args, node.keywords), node)
+            if not self.engine.calls(node, frame.scope):
+                return self.plain_value(node, frame)
         function = self._callee(node.func, frame)
-        given = [*node.args, *(one.value for one in node.keywords)]
-        own = self.file.definition(function) is not None and not hasattr(
-            type(function), "with_options"
-        )
-        passes = own and any(
-            self.engine.is_engine(resolved(one, frame.scope))
-            for one in given
-            if isinstance(one, ast.Name)
-        )
-        gathers = function in (asyncio.gather, *_PASSING)
-        if not (self.engine.is_engine(function) or passes or gathers):
-            lifted = self.lifted(node, frame)
-            if ast.dump(lifted) == ast.dump(node):  # its names are passed on
-                return self._made(node, function, frame)
-            return self.plain_value(lifted, frame)
-        return self._made(node, function, frame)
+        if self.engine.is_engine(function) or function in (asyncio.gather, *_PASSING):
+            return self._made(node, function, frame)
+        lifted = self.lifted(node, frame)
+        if ast.dump(lifted) == ast.dump(node):  # it gets tasks as arguments
+            return self._made(node, function, frame)
+        return self.plain_value(lifted, frame)
 
     def _made(self, node: ast.Call, function: Any, frame: Frame) -> Any:
         """The result of a call that makes steps."""
-        module = getattr(function, "__module__", None) or ""
-        is_step = is_own(module) and not module.startswith("sagebridge.formats")
         match node.args:
             case [ast.Starred(value=only)] if function is asyncio.gather:
-                self.loops.at_once = True
+                self.at_once = True
                 try:
-                    found = self.loops.items(only, frame)
+                    found = self.items(only, frame)
                 finally:
-                    self.loops.at_once = False
+                    self.at_once = False
                 return found if is_symbol(found) else list(found)
+        module = getattr(function, "__module__", None) or ""
+        is_step = is_own(module) and not module.startswith("sagebridge.formats")
         before, self.trace.in_step = self.trace.in_step, self.trace.in_step or is_step
+        arguments, named = list[Any](), dict[str, Any]()
         try:
-            arguments = list(self._items(node.args, frame))
-            named: dict[str, Any] = {}
-            for one in node.keywords:
-                found = self.code_value(one.value, frame, one.arg or "")
-                if one.arg is None:
-                    if is_symbol(found):
-                        raise NotFollowed(node.lineno, "** of a run-time value")
-                    named.update(found)
+            for one in node.args:
+                if isinstance(one, ast.Starred):
+                    arguments += self._unpacked(self.items(one.value, frame), one)
                 else:
-                    named[one.arg] = found
+                    arguments.append(self.code_value(one, frame))
+            for keyword in node.keywords:
+                found = self.code_value(keyword.value, frame, keyword.arg or "")
+                more = self._unpacked(found, node) if keyword.arg is None else {keyword.arg: found}
+                named.update(more)
         finally:
             self.trace.in_step = before
         if is_step:
             arguments, named = with_expressions(arguments), with_expressions(named)
-        return self.invoke(function, node, arguments, named, frame)
-
-    def invoke(
-        self, function: Any, node: ast.Call, arguments: list[Any], named: Any, frame: Frame
-    ) -> Any:
-        """Call a task, step, flow or function of the file."""
         if function is asyncio.gather:
             return arguments
-        if function in _PASSING:
-            return arguments[0]
+        return arguments[0] if function in _PASSING else self._invoke(node, arguments, named, frame)
+
+    @staticmethod
+    def _unpacked(value: Any, node: ast.expr) -> Any:
+        if is_symbol(value):
+            raise NotFollowed(node.lineno, "a call with a run-time list of arguments")
+        return value
+
+    def _invoke(self, node: ast.Call, arguments: list[Any], named: Any, frame: Frame) -> Any:
+        """Call a task, step, flow or function of the file."""
         function = self.native(node.func, frame)
-        fn = getattr(function, "fn", None)
-        if hasattr(type(function), "validate_parameters") and fn is not None:  # a Flow
+        if hasattr(type(function), "validate_parameters"):  # a Flow
             return self.trace.subflow(function, arguments, named)
-        plain_function = isinstance(function, FunctionType) or inspect.ismethod(function)
-        if plain_function and self.file.definition(function) is not None:
+        if self._is_followed(function):
             return self.call_function(function, arguments, named)
-        names = {f"__argument_{at}__": one for at, one in enumerate((*arguments, *named.values()))}
-        frame.scope.update(names, __function__=function)
-        given: list[ast.expr] = [ast.Name(name, ast.Load()) for name in names]
-        keywords = [ast.keyword(key, given[len(arguments) + at]) for at, key in enumerate(named)]
-        called = ast.Call(ast.Name("__function__", ast.Load()), given[: len(arguments)], keywords)
+        # A call in the file itself, so that it is the innermost line of the file.
+        frame.scope["__call__"] = lambda: function(*arguments, **named)
+        call = at(ast.Call(ast.Name("__call__", ast.Load()), [], []), node)
         try:
-            return self.native(ast.copy_location(called, node), frame)
+            return self.native(call, frame)
         except RunTimeValueUsed:
-            raise NotFollowed(
-                node.lineno, f"{ast.unparse(node.func)}() of a run-time value"
-            ) from None
+            what = f"{ast.unparse(node.func)}() of a run-time value"
         except FlowError:
             raise
         except Exception as error:  # noqa: BLE001 - an error of the flow
             what = f"raises {type(error).__name__}: {error}"
-            raise NotFollowed(node.lineno, what) from None
-
-    def _quiet_call(self, node: ast.Call, frame: Frame) -> Any:
-        """A call of a function of the file that calls no task, if its result needs no step."""
-        function = resolved(node.func, frame.scope)
-        if not isinstance(function, FunctionType) or self.file.definition(function) is None:
-            return self._unknown(node, frame)
-        try:
-            return self._quietly(lambda: self._made(node, function, frame), node)
-        except NeedsCode:
-            return self._unknown(node, frame)
-
-    def context_manager(self, node: ast.expr, frame: Frame) -> Any:
-        """A context manager; those of the file are made too, although they act at run time."""
-        function = resolved(node.func, frame.scope) if isinstance(node, ast.Call) else UNKNOWN
-        if self.file.definition(function) is not None and not self.engine.is_engine(function):
-            return self.native(node, frame)
-        return self.code_value(node, frame)
-
-    @contextmanager
-    def entered(self, manager: Any, node: ast.expr) -> Iterator[Any]:
-        """Enter a context manager of the file or of Prefect."""
-        kind = type(manager)
-        waits = not hasattr(kind, "__enter__")
-        enter, leave = ("__aenter__", "__aexit__") if waits else ("__enter__", "__exit__")
-        if not hasattr(kind, enter):
-            raise NotFollowed(node.lineno, f"with {ast.unparse(node)}")
-        value = self._awaited(getattr(kind, enter)(manager))
-        try:
-            yield value
-        finally:
-            self._awaited(getattr(kind, leave)(manager, None, None, None))
+        raise NotFollowed(node.lineno, what)
 
 
-_PASSING = (
-    asyncio.create_task,
-    asyncio.ensure_future,
-    asyncio.shield,
-    asyncio.wait_for,
-    asyncio.run,
-)
-"""Functions that run their first argument."""
+def _has_call(node: ast.AST) -> bool:
+    return any(isinstance(one, ast.Call) for one in ast.walk(node))
 
 
 def _joins(value: Any) -> bool:
     """Whether a Join converts a value to a string as Python does."""
     if not is_symbol(value):
         return isinstance(value, str | int | Get | Join | Properties)
+    get = value._expression
     if value._code is not None:
         return False
-    get = value._expression
     if type(get) is Get and get.root in ("Parameters", "Execution"):
         return bool(value._type != "Boolean")
     return value._type in ("String", "Integer")

@@ -8,41 +8,40 @@ from __future__ import annotations
 
 import ast
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sagebridge.errors import FlowError
 from sagebridge.formats.prefect.constructs import statement_rule
 from sagebridge.formats.prefect.recording import code_steps
 from sagebridge.formats.prefect.recording.code_steps import Frame
 from sagebridge.formats.prefect.recording.symbols import (
+    NeedsCode,
+    NotFollowed,
     RunTimeValueUsed,
     Symbol,
     TaskStateUsed,
     UnsupportedValue,
     is_symbol,
 )
-from sagebridge.formats.prefect.source.names import changed_names, loaded_names, stored_names
-from sagebridge.formats.prefect.source.purity import resolved
-from sagebridge.formats.prefect.tracing.branch_tests import NeedsCode, NotFollowed
-from sagebridge.formats.prefect.tracing.branches import Branches, Returned
-from sagebridge.formats.prefect.tracing.expressions import Expressions
-from sagebridge.formats.prefect.tracing.special_values import handle_type, output
-from sagebridge.formats.prefect.tracing.syntax import (
-    MOST_ROUNDS,
+from sagebridge.formats.prefect.source.names import loaded_names, stored_names
+from sagebridge.formats.prefect.source.purity import UNKNOWN, resolved
+from sagebridge.formats.prefect.source.statements import (
+    at,
     controls,
     is_submit,
     leaves_function,
-    restore,
-    saved,
+    read_elsewhere,
+    set_names,
     target_name,
-    used,
     verb,
 )
+from sagebridge.formats.prefect.tracing.branches import Branches, Returned
+from sagebridge.formats.prefect.tracing.special_values import handle_type, output
 
-if TYPE_CHECKING:
-    from sagebridge.formats.prefect.tracing.flow_trace import FlowTrace
+_MOST_ROUNDS = 200
+"""The most rounds of a loop over known values that become separate steps."""
 
 
 class _LoopControl(BaseException):
@@ -51,52 +50,46 @@ class _LoopControl(BaseException):
         super().__init__()
 
 
-class Interpreter(Expressions):
+class Interpreter(Branches):
     """Follows functions of the file for a trace."""
 
-    def __init__(self, trace: FlowTrace) -> None:
-        super().__init__(trace)
-        self.depth = 0
-        self.branches = Branches(self)
-
-    def call_function(self, function: Any, arguments: Sequence[Any], named: Any) -> Any:
-        """The result of a function of the file, whose statements are followed."""
+    def frame_of(self, function: Any, arguments: Sequence[Any], named: Any) -> Frame:
+        """The variables of a function of the file that is called."""
         definition = self.file.definition(function)
         assert definition is not None
         owner = getattr(function, "__self__", None)
         plain = getattr(function, "__func__", function)
         given = inspect.signature(plain).bind(*([owner] if owner else []), *arguments, **named)
         given.apply_defaults()
-        closure = inspect.getclosurevars(plain).nonlocals
-        frame = Frame({**plain.__globals__, **closure}, definition)
+        frame = Frame({**plain.__globals__, **inspect.getclosurevars(plain).nonlocals}, definition)
         for name, value in given.arguments.items():
             frame.set(name, value)
+        return frame
+
+    def call_function(self, function: Any, arguments: Sequence[Any], named: Any) -> Any:
+        """The result of a function of the file, whose statements are followed."""
+        frame = self.frame_of(function, arguments, named)
         if self.depth > 40:
-            raise NotFollowed(definition.lineno, "the function calls itself")
+            raise NotFollowed(frame.definition.lineno, "the function calls itself")
         self.depth += 1
         try:
-            return self.run(definition.body, frame)
-        finally:
-            self.depth -= 1
-
-    def run(self, body: Sequence[ast.stmt], frame: Frame) -> Any:
-        """The value that a body returns."""
-        try:
-            self.block(body, frame, ())
+            self.block(frame.definition.body, frame, ())
         except Returned as returned:
             if returned.failed:
                 raise
             return returned.value
+        finally:
+            self.depth -= 1
         return None
 
     def block(
         self, body: Sequence[ast.stmt], frame: Frame, after: Sequence[ast.stmt] | None
     ) -> None:
         """Follow statements; ``after`` follow them in the function, None inside a loop."""
-        at = 0
-        while at < len(body):
-            rest = None if after is None else (*body[at + 1 :], *after)
-            at += self._statement(body[at:], frame, rest)
+        done = 0
+        while done < len(body):
+            rest = None if after is None else (*body[done + 1 :], *after)
+            done += self._statement(body[done:], frame, rest)
 
     def _statement(
         self, body: Sequence[ast.stmt], frame: Frame, rest: Sequence[ast.stmt] | None
@@ -119,27 +112,24 @@ class Interpreter(Expressions):
                 return self._plain(body, frame)
             except TaskStateUsed as error:
                 raise _not_followed(error, node) from None
-        state, names = self.trace.saved(), saved(frame)
+        state, names = self.trace.saved(), frame.saved()
+        follow = getattr(self, f"follow_{type(node).__name__.lower().removeprefix('async')}", None)
         try:
-            follow = self._method(node)
+            if follow is None:
+                what = f"{type(node).__name__.lower()} around tasks"
+                is_try = isinstance(node, ast.Try | ast.TryStar)
+                raise NotFollowed(
+                    node.lineno, what, "failure-handling" if is_try else "run-time-code"
+                )
             follow(node, frame, rest)
         except (NotFollowed, RunTimeValueUsed) as error:
             why = error if isinstance(error, NotFollowed) else _not_followed(error, node)
             self.trace.restore(state)
-            restore(frame, names)
+            frame.restore(names)
             if self.in_foreach or self.no_code or why.whole or leaves_function(node):
                 raise why from None
-            self.in_place([node], frame, why)
+            self.code_of([node], frame, why)
         return 1
-
-    def _method(self, node: ast.stmt) -> Callable[..., None]:
-        if isinstance(node, ast.If):
-            return self.branches.follow_if
-        if isinstance(node, ast.Match):
-            return self.branches.follow_match
-        name = f"_follow_{type(node).__name__.lower()}"
-        found: Callable[..., None] = getattr(self, name, self._other)
-        return found
 
     # Statements without tasks
 
@@ -148,57 +138,44 @@ class Interpreter(Expressions):
         if self._executed(body[0], frame):
             return 1
         run = [body[0]]
-        stored = {*stored_names(body[0]), *changed_names(body[0])}
-        if not stored:
-            self.code_of(run, frame)
-            return 1
         for node in body[1:]:
-            joined = not stored.isdisjoint(loaded_names(node)) and not self._is_output(
-                node, frame, report=False
-            )
-            if not joined or self.engine.calls(node, frame.scope) or controls(node):
+            joined = not set_names(run).keys().isdisjoint(loaded_names(node))
+            if not joined or self._is_output(node, frame, report=False):
+                break
+            if self.engine.calls(node, frame.scope) or controls(node):
                 break
             run.append(node)
-            stored |= {*stored_names(node), *changed_names(node)}
         self.code_of(run, frame)
         return len(run)
 
     def _executed(self, node: ast.stmt, frame: Frame) -> bool:
         match node:
-            case ast.Expr(value=ast.Constant()) | ast.Pass():
+            case ast.Expr(value=ast.Constant()) | ast.Pass() | ast.Nonlocal():
                 return True
-            case ast.Nonlocal():
-                return True
-            case ast.Import() | ast.ImportFrom() | ast.FunctionDef() | ast.AsyncFunctionDef():
+            case (
+                ast.Import()
+                | ast.ImportFrom()
+                | ast.FunctionDef()
+                | ast.AsyncFunctionDef()
+                | ast.ClassDef()
+            ):
                 self.execute(node, frame)
-                for name in stored_names(node):
-                    frame.statements[name] = node
-                return True
-            case ast.ClassDef():
-                self.execute(node, frame)
-                frame.statements[node.name] = node
+                frame.statements |= dict.fromkeys(stored_names(node), node)
                 return True
         if self.purity.of(node, frame.scope):
-            names = saved(frame)
+            names = frame.saved()
             try:
                 self.execute(node, frame)
-            except TaskStateUsed:
+            except (TaskStateUsed, FlowError):
                 raise
-            except RunTimeValueUsed:
-                restore(frame, names)
-            except FlowError:
-                raise
-            except Exception:  # noqa: BLE001 - the step raises it
-                restore(frame, names)
+            except (RunTimeValueUsed, Exception):  # noqa: BLE001 - the step raises it
+                frame.restore(names)
             else:
                 return True
         try:
             match node:
-                case ast.Assign(targets=targets, value=value):
-                    self._assign(targets, self.value(value, frame), frame)
-                    return True
-                case ast.AnnAssign(target=target, value=ast.expr() as value):
-                    self._assign([target], self.value(value, frame), frame)
+                case ast.Assign(value=value) | ast.AnnAssign(value=ast.expr() as value):
+                    self._assign(node, self.value(value, frame), frame)
                     return True
         except (NeedsCode, RunTimeValueUsed):
             pass
@@ -215,96 +192,64 @@ class Interpreter(Expressions):
             else:
                 frame.own.pop(name, None)
 
-    def code_of(self, nodes: Sequence[ast.stmt], frame: Frame) -> None:
-        """A step of statements on run-time values; its results are the variables used later."""
+    def code_of(
+        self, nodes: Sequence[ast.stmt], frame: Frame, why: NotFollowed | None = None
+    ) -> None:
+        """A step of statements; its results are the variables that they set and others use.
+
+        ``why`` their calls of tasks are not followed: the step makes these itself.
+        """
         if self.no_code:
             raise NeedsCode(None)
         match nodes:
-            case [ast.Assign(targets=[ast.Name(id=name)], value=value)]:
+            case [ast.Assign(targets=[ast.Name(id=name)], value=value)] if why is None:
                 if (kind := handle_type(value, frame)) is not None:
                     frame.set(name, Symbol(None, kind, value))
                     return
-        results = self._results(nodes, frame)
-        wanted = results[0] if results else verb(nodes[0])
-        try:
-            code = code_steps.of_statements(nodes, results, self.file, frame, wanted)
-        except UnsupportedValue as why:
-            name = self.trace.code_stub(nodes, wanted, f"it uses {why}", used(nodes, frame))
-        else:
-            name = self.trace.code(code, wanted, nodes[0].lineno)
-        self._set_results(name, results, frame)
-
-    def _results(self, nodes: Sequence[ast.stmt], frame: Frame) -> list[str]:
-        """The variables that statements set or change and that the function uses elsewhere."""
-        inside = {id(one) for node in nodes for one in ast.walk(node)}
-        used = {
-            one.id
-            for one in ast.walk(frame.definition)
-            if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Load) and id(one) not in inside
-        }
-        stored = [name for node in nodes for name in stored_names(node)]
-        changed = [
-            name
-            for node in nodes
-            for name in changed_names(node)
-            if name in frame.own and name not in frame.statements
+        known = frame.own.keys() - frame.statements.keys()
+        known.update(name for node in nodes for name in stored_names(node))
+        results = [
+            one
+            for one in set_names(nodes)
+            if one in known & read_elsewhere(nodes, frame.definition)
         ]
-        return [name for name in dict.fromkeys((*stored, *changed)) if name in used]
-
-    def _set_results(self, step: str, results: Sequence[str], frame: Frame) -> None:
-        value = self.trace.result_of(step)
-        for name in results:
-            frame.statements.pop(name, None)
-            frame.set(name, value if len(results) == 1 else value[name])
-
-    def in_place(self, nodes: Sequence[ast.stmt], frame: Frame, why: NotFollowed) -> None:
-        """One step of statements with calls of tasks, which the step makes itself."""
-        results = self._results(nodes, frame)
-        names = self.engine.names(nodes, frame.scope)
-        wanted = results[0] if results else names[0] if names else "tasks"
+        names = [] if why is None else self.engine.names(nodes, frame.scope) or ["tasks"]
+        wanted = next(iter((*results, *names)), None) or verb(nodes[0])
         try:
             code = code_steps.of_statements(nodes, results, self.file, frame, wanted)
         except UnsupportedValue as error:
-            what = f"{why.what}; it uses {error}"
-            name = self.trace.code_stub(nodes, wanted, what, used(nodes, frame))
+            what = f"{why.what}; it uses {error}" if why else f"it uses {error}"
+            name = self.trace.code_stub(nodes, wanted, what, frame.used(nodes))
         else:
-            name = self.trace.code(code, wanted, nodes[0].lineno, own=True)
-            what = f"{why.what}: step {name} calls its tasks itself"
-            self.trace.report(why.code, "changed", what, line=why.line, step=name)
-        self._set_results(name, results, frame)
+            name = self.trace.code(code, wanted, nodes[0].lineno, own=why is not None)
+            if why is not None:
+                what = f"{why.what}: step {name} calls its tasks itself"
+                self.trace.report(why.code, "changed", what, line=why.line, step=name)
+        found = self.trace.result_of(name)
+        for one in results:
+            frame.statements.pop(one, None)
+            frame.set(one, found if len(results) == 1 else found[one])
 
     def _is_output(self, node: ast.stmt, frame: Frame, *, report: bool = True) -> bool:
         """Whether a statement only prints or logs; its tasks are called."""
         match node:
             case ast.Expr(value=ast.Call() as call) if what := output(call, frame, self):
                 if report:
-                    given = (*call.args, *(keyword.value for keyword in call.keywords))
-                    for part in given:
+                    for part in (*call.args, *(keyword.value for keyword in call.keywords)):
                         if self.engine.calls(part, frame.scope):
                             self.lifted(part, frame)
                     said = f"{what}: output of the flow body is not carried over"
                     self.trace.report("output", "info", said, line=node.lineno)
                 return True
-            case ast.If(body=body, orelse=orelse):
-                inner = (*body, *orelse)
-                if self.engine.calls(node, frame.scope) or not all(
-                    isinstance(one, ast.Pass) or self._is_output(one, frame, report=False)
-                    for one in inner
-                ):
-                    return False
-                if report:
-                    for one in inner:
-                        self._is_output(one, frame)
-                return True
+            case ast.If(body=body, orelse=orelse) if not self.engine.calls(node, frame.scope):
+                inner = [one for one in (*body, *orelse) if not isinstance(one, ast.Pass)]
+                if all(self._is_output(one, frame, report=False) for one in inner):
+                    return all(self._is_output(one, frame, report=report) for one in inner)
         return False
 
     # Statements with tasks, or that leave the function
 
-    def _other(self, node: ast.stmt, frame: Frame, rest: Any) -> None:
-        del frame, rest
-        raise NotFollowed(node.lineno, f"{type(node).__name__.lower()} around tasks")
-
-    def _follow_expr(self, node: ast.Expr, frame: Frame, rest: Any) -> None:
+    def follow_expr(self, node: ast.Expr, frame: Frame, rest: Any) -> None:
         del rest
         if isinstance(node.value, ast.Yield | ast.YieldFrom):
             self.trace.yields(node.lineno, frame)
@@ -316,78 +261,65 @@ class Interpreter(Expressions):
         except NeedsCode as needs:
             if needs.node is None or self.no_code:
                 raise
-            statement = ast.copy_location(ast.Expr(needs.node), node)
-            self.code_of([statement], frame)
+            self.code_of([at(ast.Expr(needs.node), node)], frame)
 
-    def _follow_assign(self, node: ast.Assign, frame: Frame, rest: Any) -> None:
+    def follow_assign(self, node: ast.Assign | ast.AnnAssign, frame: Frame, rest: Any) -> None:
         del rest
-        value = self.code_value(node.value, frame, target_name(node))
+        if node.value is None:
+            return
+        value = self.code_value(node.value, frame, target_name(_targets(node)))
         try:
-            self._assign(node.targets, value, frame)
+            self._assign(node, value, frame)
         except (NeedsCode, RunTimeValueUsed):
             name = frame.free("value")
             frame.set(name, value)
-            made = ast.Assign(node.targets, ast.Name(name, ast.Load()))
-            self.code_of([ast.fix_missing_locations(ast.copy_location(made, node))], frame)
+            made = ast.Assign(_targets(node), ast.Name(name, ast.Load()))
+            self.code_of([at(made, node)], frame)
 
-    def _follow_annassign(self, node: ast.AnnAssign, frame: Frame, rest: Any) -> None:
-        del rest
-        if node.value is not None:
-            value = self.code_value(node.value, frame, target_name(node))
-            self._assign([node.target], value, frame)
+    follow_annassign = follow_assign
 
-    def _follow_augassign(self, node: ast.AugAssign, frame: Frame, rest: Any) -> None:
+    def follow_augassign(self, node: ast.AugAssign, frame: Frame, rest: Any) -> None:
         del rest
         changed = ast.AugAssign(node.target, node.op, self.lifted(node.value, frame))
-        self._plain([ast.fix_missing_locations(ast.copy_location(changed, node))], frame)
+        self._plain([at(changed, node)], frame)
 
     def assign(self, target: ast.expr, value: Any, frame: Frame) -> None:
         """Set the names of a target."""
         if isinstance(target, ast.Tuple | ast.List) and is_symbol(value):
             if any(isinstance(one, ast.Starred) for one in target.elts):
                 raise NeedsCode(None)
-            value = tuple(value[at] for at in range(len(target.elts)))
+            value = tuple(value[place] for place in range(len(target.elts)))
         if isinstance(target, ast.Name):
             frame.statements.pop(target.id, None)
             frame.set(target.id, value)
             return
         frame.scope["__value__"] = value
-        made = ast.Assign([target], ast.Name("__value__", ast.Load()))
-        self.execute(ast.fix_missing_locations(ast.copy_location(made, target)), frame)
+        self.execute(at(ast.Assign([target], ast.Name("__value__", ast.Load())), target), frame)
 
-    def _assign(self, targets: Sequence[ast.expr], value: Any, frame: Frame) -> None:
-        for target in targets:
+    def _assign(self, node: ast.Assign | ast.AnnAssign, value: Any, frame: Frame) -> None:
+        for target in _targets(node):
             self.assign(target, value, frame)
 
-    def _follow_return(self, node: ast.Return, frame: Frame, rest: Any) -> None:
+    def follow_return(self, node: ast.Return, frame: Frame, rest: Any) -> None:
         del rest
         self.trace.return_line = node.lineno
         if node.value is None:
             raise Returned(None)
-        value: Any
         match node.value:
             case ast.Call(func=function, keywords=[ast.keyword(arg="message", value=message)]):
                 state = resolved(function, frame.scope)
                 if getattr(state, "__module__", "") == "prefect.states" and self.depth == 1:
                     self.trace.end_state(state, self.code_value(message, frame, "message"))
-        try:
-            value = self.value(node.value, frame)
-        except NeedsCode as needs:
-            if self.no_code:
-                raise
-            value = self.code_value(needs.node or node.value, frame, "result")
-        raise Returned(value)
+        raise Returned(self.code_value(node.value, frame, "result"))
 
-    def _follow_raise(self, node: ast.Raise, frame: Frame, rest: Any) -> None:
+    def follow_raise(self, node: ast.Raise, frame: Frame, rest: Any) -> None:
         del rest
         if self.no_code:
             raise NeedsCode(None)
-        message: Any = "the flow failed"
-        error = "an exception"
+        error, message = "an exception", "the flow failed"
         match node.exc:
             case ast.Call(func=function, args=[only]):
-                error = ast.unparse(function)
-                message = self.code_value(only, frame, "message")
+                error, message = ast.unparse(function), self.code_value(only, frame, "message")
             case ast.Call(func=function) | (ast.Name() as function):
                 error = message = ast.unparse(function)
         self.trace.fail(node.lineno, message)
@@ -395,32 +327,50 @@ class Interpreter(Expressions):
         self.trace.report("raised", "info", what, line=node.lineno)
         raise Returned(None, failed=True)
 
-    def _follow_assert(self, node: ast.Assert, frame: Frame, rest: Any) -> None:
+    def follow_assert(self, node: ast.Assert, frame: Frame, rest: Any) -> None:
         message = node.msg or ast.Constant(ast.unparse(node.test))
         error = ast.Call(ast.Name("AssertionError", ast.Load()), [message], [])
         test = ast.UnaryOp(ast.Not(), node.test)
-        made = ast.If(test, [ast.Raise(error)], [])
-        self.branches.follow_if(
-            ast.fix_missing_locations(ast.copy_location(made, node)), frame, rest
-        )
+        self.follow_if(at(ast.If(test, [ast.Raise(error)], []), node), frame, rest)
 
-    def _follow_break(self, node: ast.stmt, frame: Frame, rest: Any) -> None:
+    def follow_break(self, node: ast.stmt, frame: Frame, rest: Any) -> None:
         del frame, rest
         raise _LoopControl(type(node))
 
-    _follow_continue = _follow_break
+    follow_continue = follow_break
 
-    def _follow_for(self, node: ast.For | ast.AsyncFor, frame: Frame, rest: Any) -> None:
+    def follow_for(self, node: ast.For | ast.AsyncFor, frame: Frame, rest: Any) -> None:
         del rest
-        items = self.loops.items(node.iter, frame)
+        items = self.items(node.iter, frame)
         if is_symbol(items):
-            self._for_each(node, items, frame)
+            self._follow_for_each(node, items, frame)
             return
         found = list(items)
-        if len(found) > MOST_ROUNDS:
-            raise NotFollowed(node.lineno, f"the loop has {len(found)} rounds")
-        for item in found:
-            self._assign([node.target], item, frame)
+
+        def rounds() -> Iterator[None]:
+            for item in found:
+                self.assign(node.target, item, frame)
+                yield
+
+        self._follow_rounds(node, rounds(), frame)
+
+    def follow_while(self, node: ast.While, frame: Frame, rest: Any) -> None:
+        del rest
+
+        def rounds() -> Iterator[None]:
+            while (test := self.tests.decided(node.test, frame)) is not False:
+                if test is not True:
+                    raise NotFollowed(node.lineno, "while with a run-time value", "run-time-loop")
+                yield
+
+        self._follow_rounds(node, rounds(), frame)
+
+    def _follow_rounds(
+        self, node: ast.For | ast.AsyncFor | ast.While, rounds: Iterator[None], frame: Frame
+    ) -> None:
+        for count, _ in enumerate(rounds):
+            if count >= _MOST_ROUNDS:
+                raise NotFollowed(node.lineno, f"the loop has more than {_MOST_ROUNDS} rounds")
             try:
                 self.block(node.body, frame, None)
             except _LoopControl as control:
@@ -428,11 +378,8 @@ class Interpreter(Expressions):
                     return
         self.block(node.orelse, frame, None)
 
-    _follow_asyncfor = _follow_for
-
-    def _for_each(self, node: ast.For | ast.AsyncFor, items: Symbol, frame: Frame) -> None:
+    def _follow_for_each(self, node: ast.For | ast.AsyncFor, items: Symbol, frame: Frame) -> None:
         """A loop over a run-time list; ``results.append(…)`` at its end collects its results."""
-        target, outer = set(stored_names(node.target)), set(frame.own)
         body, result, collected = list(node.body), None, ""
         match body[-1]:
             case ast.Expr(
@@ -441,75 +388,56 @@ class Interpreter(Expressions):
                 )
             ) if frame.scope.get(name) == [] and name in frame.own:
                 body, result, collected = body[:-1], one, name
-        changed = {name for one in body for name in (*stored_names(one), *changed_names(one))}
-        inside = {id(one) for one in ast.walk(node)}
-        used = {
-            one.id
-            for one in ast.walk(frame.definition)
-            if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Load) and id(one) not in inside
-        }
-        lost = sorted((changed - target) & (outer | used))
+        changed = set_names(body).keys() - set(stored_names(node.target))
+        lost = sorted(changed & (set(frame.own) | read_elsewhere([node], frame.definition)))
         if lost or node.orelse or any(map(leaves_function, body)):
             what = f"a loop over a run-time list that changes {', '.join(lost) or 'its course'}"
             raise NotFollowed(node.lineno, what)
 
         def iteration(item: Symbol) -> Any:
-            self._assign([node.target], item, frame)
+            self.assign(node.target, item, frame)
             self.block(body, frame, None)
             return None if result is None else self.code_value(result, frame)
 
-        in_turn = not any(is_submit(one) for one in ast.walk(node))
-        made = self.loops.for_each(node.lineno, items, iteration, frame, in_turn=in_turn)
+        made = self.for_each(node.lineno, items, iteration, frame, in_turn=not is_submit(node))
         if collected:
             frame.set(collected, made)
 
-    def _follow_while(self, node: ast.While, frame: Frame, rest: Any) -> None:
-        del rest
-        for _ in range(MOST_ROUNDS):
-            test = self.tests.decided(node.test, frame)
-            if not isinstance(test, bool):
-                raise NotFollowed(node.lineno, "while with a run-time value", "run-time-loop")
-            if not test:
-                self.block(node.orelse, frame, None)
-                return
-            try:
-                self.block(node.body, frame, None)
-            except _LoopControl as control:
-                if control.kind is ast.Break:
-                    return
-        raise NotFollowed(node.lineno, f"the loop has more than {MOST_ROUNDS} rounds")
-
-    def _follow_with(self, node: ast.With | ast.AsyncWith, frame: Frame, rest: Any) -> None:
-        with self._entered(node.items, frame):
-            self.block(node.body, frame, None if rest is None else ())
+    def follow_with(self, node: ast.With | ast.AsyncWith, frame: Frame, rest: Any) -> None:
+        first, *others = node.items
+        with self._entered(first.context_expr, frame) as value:
+            if first.optional_vars is not None:
+                self.assign(first.optional_vars, value, frame)
+            inner: Sequence[ast.stmt] = node.body
+            if others:
+                inner = [at(type(node)(others, node.body), node)]
+            self.block(inner, frame, None if rest is None else ())
         # A return in the block has ended the function.
 
-    _follow_asyncwith = _follow_with
-
     @contextmanager
-    def _entered(self, items: Sequence[ast.withitem], frame: Frame) -> Iterator[None]:
-        if not items:
-            yield
-            return
-        first, *others = items
-        manager = self.context_manager(first.context_expr, frame)
-        if is_symbol(manager):
-            raise NotFollowed(first.context_expr.lineno, "with a run-time value")
-        self.trace.manager(manager, first.context_expr.lineno)
-        with self.entered(manager, first.context_expr) as value:
-            if first.optional_vars is not None:
-                self._assign([first.optional_vars], value, frame)
-            with self._entered(others, frame):
-                yield
-
-    def _follow_try(self, node: ast.Try, frame: Frame, rest: Any) -> None:
-        del frame, rest
-        raise NotFollowed(node.lineno, "try around tasks", "failure-handling")
-
-    _follow_trystar = _follow_try
+    def _entered(self, node: ast.expr, frame: Frame) -> Iterator[Any]:
+        """Enter a context manager; those of the file are made too, but act at run time."""
+        function = resolved(node.func, frame.scope) if isinstance(node, ast.Call) else UNKNOWN
+        is_own = self.file.definition(function) is not None and not self.engine.is_engine(function)
+        manager = self.native(node, frame) if is_own else self.code_value(node, frame)
+        self.trace.manager(manager, node.lineno)
+        kind = type(manager)
+        waits = not hasattr(kind, "__enter__")
+        enter, leave = ("__aenter__", "__aexit__") if waits else ("__enter__", "__exit__")
+        if is_symbol(manager) or not hasattr(kind, enter):
+            raise NotFollowed(node.lineno, f"with {ast.unparse(node)}")
+        value = self._awaited(getattr(kind, enter)(manager))
+        try:
+            yield value
+        finally:
+            self._awaited(getattr(kind, leave)(manager, None, None, None))
 
 
 def _not_followed(error: RunTimeValueUsed, node: ast.stmt) -> NotFollowed:
     if isinstance(error, TaskStateUsed):
         return NotFollowed(node.lineno, "the state of a task run", "task-state", whole=True)
     return NotFollowed(node.lineno, "it looks at a run-time value")
+
+
+def _targets(node: ast.Assign | ast.AnnAssign) -> list[ast.expr]:
+    return node.targets if isinstance(node, ast.Assign) else [node.target]

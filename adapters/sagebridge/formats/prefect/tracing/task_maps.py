@@ -1,24 +1,22 @@
-"""``.map()`` of tasks, and the steps that a call waits for."""
+"""``.map()`` of tasks."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sagebridge.authoring.value_types import OBJECT
+from sagebridge.formats.prefect.recording.code_recorder import dependencies_of
 from sagebridge.formats.prefect.recording.symbols import (
     PATHS,
     Future,
     Futures,
+    NotFollowed,
     Symbol,
     is_symbol,
-    leaves,
-    result_step,
 )
-from sagebridge.formats.prefect.tracing.branch_tests import NotFollowed
 from sagebridge.model.code_steps import PYTHON, PythonStep, call_arguments
-from sagebridge.model.dependencies import Dependency, ended
 from sagebridge.model.expressions import plain
 from sagebridge.model.functions import Function
 from sagebridge.model.pipeline import Step
@@ -31,107 +29,70 @@ if TYPE_CHECKING:
 def mapped(
     trace: FlowTrace, task: Any, arguments: Sequence[Any], named: Mapping[str, Any], wait_for: Any
 ) -> Any:
-    """``.map()``: one step per item of known lists, a ForEach over a run-time list."""
+    """``.map()``: one step per item of known lists, a ForEach over run-time lists."""
     values = (*arguments, *named.values())
-    lists = [one for one in values if is_mapped(one)]
-    source = [one for one in values if is_symbol(one) and one._type in PATHS]
-    if source and (len(source) > 1 or lists):
-        return _rows(trace, task, arguments, named, wait_for)
-    if not source:
-        if not lists or len({len(one) for one in lists}) != 1:
+    lists = [one for one in values if _is_list(one) or _is_run_time_list(one)]
+    if not any(map(is_symbol, lists)):
+        if len({len(one) for one in lists}) != 1:
             raise NotFollowed(trace.line(), "a map without a list, or over lists that differ")
 
-        def pick(value: Any, at: int) -> Any:
-            return value[at] if is_mapped(value) else value
+        def pick(value: Any, place: int) -> Any:
+            return value[place] if _is_list(value) else value
 
         return Futures(
             trace.task(
                 task,
-                [pick(one, at) for one in arguments],
-                {key: pick(one, at) for key, one in named.items()},
+                [pick(one, place) for one in arguments],
+                {key: pick(one, place) for key, one in named.items()},
                 wait_for,
                 blocks=False,
             )
-            for at in range(len(lists[0]))
+            for place in range(len(lists[0]))
         )
-    before = tuple(dependencies_of(wait_for))
+    items = lists[0]
+    if len(lists) > 1:
+        bound = inspect.signature(task.fn).bind(*arguments, **named).arguments
+        rows = {key: one for key, one in bound.items() if any(one is it for it in lists)}
+        if len(rows) != len(lists):
+            raise NotFollowed(trace.line(), "a map over run-time lists in *args")
+        items, arguments = _rows(trace, task, rows), ()
 
     def iteration(item: Symbol) -> Any:
-        positional = [item if one is source[0] else one for one in arguments]
-        keywords = {key: item if one is source[0] else one for key, one in named.items()}
+        given = [item if one is items else one for one in arguments]
+        keywords = {key: item if one is items else one for key, one in named.items()}
+        if len(lists) > 1:
+            keywords = {key: item[key] if key in rows else one for key, one in bound.items()}
         # A step "NAME-2" would have the name of an iteration of a step "NAME".
-        return trace.task(task, positional, keywords, blocks=False, wanted=f"{task.name}-item")
+        return trace.task(task, given, keywords, blocks=False, wanted=f"{task.name}-item")
 
-    settings = {"wanted": f"{task.name}-map", "before": before}
-    frame = trace.file_frame()
-    found = trace.interpreter.loops.for_each(
-        trace.line(), source[0], iteration, frame, in_turn=False, **settings
+    found = trace.interpreter.for_each(
+        trace.line(),
+        items,
+        iteration,
+        trace.file_frame(),
+        in_turn=False,
+        wanted=f"{task.name}-map",
+        before=tuple(dependencies_of(wait_for)),
     )
     get = found._expression
     return Future(get, OBJECT, lambda: trace.state.ended.update({get.step: None}))
 
 
-def _rows(
-    trace: FlowTrace, task: Any, arguments: Sequence[Any], named: Mapping[str, Any], wait_for: Any
-) -> Any:
-    """``.map()`` over several lists: a ForEach over the arguments of each call."""
-    bound = inspect.signature(task.fn).bind(*arguments, **named).arguments
-    static = {
-        key: one
-        for key, one in bound.items()
-        if not (is_mapped(one) or (is_symbol(one) and one._type in PATHS))
-    }
-    lists = {key: one for key, one in bound.items() if key not in static}
+def _rows(trace: FlowTrace, task: Any, lists: Mapping[str, Any]) -> Symbol:
+    """A step of the arguments of each call of a map over several lists."""
     given = {key: trace.argument(one, key) for key, one in lists.items()}
     name = trace.name(f"{task.name}-rows")
     step = Step(name, PYTHON, plain(Object(call_arguments((), given))))
     library = Function("rows", "", imported_from="sagebridge_operators.functions.items")
     trace.record_step(PythonStep.of(step, library, trace.here()))
-    before = tuple(dependencies_of(wait_for))
-
-    def iteration(item: Symbol) -> Any:
-        keywords = {**static, **{key: item[key] for key in lists}}
-        return trace.task(task, [], keywords, blocks=False, wanted=f"{task.name}-item")
-
-    settings = {"wanted": f"{task.name}-map", "before": before}
-    found = trace.interpreter.loops.for_each(
-        trace.line(),
-        trace.result_of(name),
-        iteration,
-        trace.file_frame(),
-        in_turn=False,
-        **settings,
-    )
-    get = found._expression
-    return Future(get, OBJECT, lambda: trace.state.ended.update({get.step: None}))
+    return trace.result_of(name)
 
 
-def is_mapped(value: Any) -> bool:
+def _is_list(value: Any) -> bool:
     # `unmapped` is a NamedTuple (prefect/utilities/annotations.py).
     kind = type(value)
     return kind in (list, tuple, range, set, Futures) and kind.__name__ != "unmapped"
 
 
-def steps_of(waited: Any) -> Iterator[str]:
-    """The steps whose results ``wait_for`` contains."""
-    for one in leaves(waited):
-        if (step := result_step(one)) is not None:
-            yield step
-
-
-def tolerant_steps(arguments: Sequence[Any]) -> Iterator[str]:
-    """The steps whose results are in ``allow_failure`` in the arguments of a call."""
-    for one in leaves(arguments):
-        if type(one).__name__ == "allow_failure":
-            yield from steps_of(one.unwrap())
-
-
-def dependencies_of(waited: Any) -> Iterator[str | Dependency]:
-    """The steps in ``wait_for``; those in ``allow_failure`` with the trigger Any."""
-    if type(waited).__name__ == "allow_failure":
-        yield from map(ended, steps_of(waited.unwrap()))
-    elif type(waited) in (list, tuple, set, Futures):
-        for one in waited:
-            yield from dependencies_of(one)
-    elif waited is not None:
-        yield from steps_of(waited)
+def _is_run_time_list(value: Any) -> bool:
+    return is_symbol(value) and value._type in PATHS
