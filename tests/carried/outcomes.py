@@ -88,10 +88,14 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """Where files are translated and run: a folder, the services, and a program per engine."""
+    """Where files are translated and run: a folder, the services, and a program per engine.
+
+    A program may take ``limit`` seconds to answer.
+    """
 
     folder: Path
     aws: Aws
+    limit: int = 200
     programs: dict[str, subprocess.Popen[str]] = field(default_factory=dict)
     numbers: Iterator[int] = field(default_factory=count)
 
@@ -124,7 +128,7 @@ class Desk:
         request = {
             "file": str(file),
             "name": name,
-            "date": (date or self._date(scenario)).isoformat(),
+            "date": (date or self.date(scenario)).isoformat(),
             "parameters": dict(scenario.parameters),
             "variables": dict(scenario.variables),
             "blocks": list(scenario.blocks),
@@ -142,7 +146,7 @@ class Desk:
             found.get("message", ""),
         )
 
-    def _date(self, scenario: Scenario) -> datetime:
+    def date(self, scenario: Scenario) -> datetime:
         """A date of one run: two runs of a DAG need different ones."""
         return datetime.fromisoformat(scenario.date) + timedelta(seconds=next(self.numbers))
 
@@ -164,9 +168,9 @@ class Desk:
         assert program.stdout is not None
         program.stdin.write(json.dumps(request) + "\n")
         program.stdin.flush()
-        if not select.select([program.stdout], [], [], 200)[0]:
+        if not select.select([program.stdout], [], [], self.limit)[0]:
             self.stop(engine)
-            raise RunError(f"no answer in 200 s: {self._log(engine)}")
+            raise RunError(f"no answer in {self.limit} s: {self._log(engine)}")
         line = program.stdout.readline()
         if not line:
             self.stop(engine)
@@ -188,7 +192,11 @@ class Desk:
             program.wait()
 
     def _start(self, engine: str) -> subprocess.Popen[str]:
-        roots = (REPOSITORY / "adapters", REPOSITORY / "operators", REPOSITORY)
+        # Python imports sitecustomize at its start, also in a virtual environment of a task.
+        startup = self.folder / "startup" / "sitecustomize.py"
+        startup.parent.mkdir(exist_ok=True)
+        startup.write_text("import random\nrandom.choice = lambda items: items[0]\n")
+        roots = (REPOSITORY / "adapters", REPOSITORY / "operators", REPOSITORY, startup.parent)
         home = self.folder / "airflow"
         environment = {
             **{key: one for key, one in os.environ.items() if not key.startswith("AIRFLOW_")},
@@ -223,7 +231,7 @@ class Desk:
 
     def differences(self, engine: str, file: Path, scenario: Scenario) -> list[str]:
         """How the translation of a file behaves differently from the file itself."""
-        date = self._date(scenario)
+        date = self.date(scenario)
         original = self.run(engine, file, scenario, name=scenario.name, date=date)
         if (original.state == "failed") != scenario.fails:
             return [f"the original {original.state}: {original.message} {original.tasks}"]
@@ -241,10 +249,10 @@ class Desk:
 
 
 @contextmanager
-def open_desk() -> Iterator[Desk]:
+def open_desk(limit: int = 200) -> Iterator[Desk]:
     """A desk in a temporary folder; its programs end with it."""
     with tempfile.TemporaryDirectory(prefix="sagebridge-carried-") as folder, aws_server() as aws:
-        desk = Desk(Path(folder), aws)
+        desk = Desk(Path(folder), aws, limit)
         try:
             yield desk
         finally:

@@ -33,6 +33,8 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
     dags = [dag for dag in bag.dags.values() if request["name"] in (None, dag.dag_id)]
     # A DAG that only starts another one has one task.
     dag = max(dags, key=lambda one: len(one.tasks))
+    # play() gives the DAG another file.
+    dag.template_searchpath = [*(dag.template_searchpath or ()), dag.folder]
     for task in dag.tasks:
         shorten_delay(task)
     played = play(dag, request["parameters"], datetime.fromisoformat(request["date"]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +17,21 @@ from sagebridge.task_counts import step_names
 
 
 def translated(request: dict[str, Any]) -> dict[str, Any]:
-    """The written text, and the steps of each task.
+    """The written text, and the steps of each task; ``names`` has all pipelines of the file.
 
     ``in_place`` has the tasks that the code of another step calls, or that need no step, and
     ``without_result`` those that decide or wait, whose result Airflow does not keep.
     """
     file, name = request["file"], request["name"]
-    readings = [one for one in _readings(file) if name in (None, one.name)]
+    all_readings = _readings(file)
+    readings = [one for one in all_readings if name in (None, one.name)]
     reading = max(readings, key=lambda one: one.line)
     text, lost = registry.find(request["to"]).writer()(reading.pipeline, reading.losses)
-    live = {one.name: one for one in walk(reading.pipeline) if not isinstance(one, StubStep)}
-    steps, in_place = _of_dag(reading, live) if reading.tasks else _of_flow(file, live)
+    every = {one.name: one for one in walk(reading.pipeline)}
+    live = {name: one for name, one in every.items() if not isinstance(one, StubStep)}
+    steps, in_place = _of_dag(reading, every, live) if reading.tasks else _of_flow(file, live)
     return {
+        "names": [one.name for one in all_readings],
         "text": text,
         "steps": steps,
         "in_place": in_place,
@@ -42,7 +45,7 @@ def translated(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _of_dag(
-    reading: FileReading, live: dict[str, Step]
+    reading: FileReading, every: Mapping[str, Step], live: Mapping[str, Step]
 ) -> tuple[dict[str, list[str]], Sequence[str]]:
     steps = {}
     for task in reading.tasks:
@@ -50,10 +53,10 @@ def _of_dag(
         if found and isinstance(each := live[found[0]], ForEachStep):
             found = [list(walk((each,)))[-1].name]
         steps[task.name] = found
-    return steps, [task for task, found in steps.items() if not found]
+    return steps, [task.name for task in reading.tasks if not every.keys() & set(step_names(task))]
 
 
-def _of_flow(file: str, live: dict[str, Step]) -> tuple[dict[str, list[str]], Sequence[str]]:
+def _of_flow(file: str, live: Mapping[str, Step]) -> tuple[dict[str, list[str]], Sequence[str]]:
     called = {site.name for site in flow_call_sites(Path(file))}
     steps: dict[str, list[str]] = defaultdict(list)
     in_place: set[str] = set()

@@ -22,6 +22,7 @@ from sagebridge_operators.prefect import (
 )
 from sagebridge_operators.prefect.airflow_names import (
     AirflowSkipException,
+    Asset,
     BaseBranchOperator,
     BaseOperator,
     BaseSensorOperator,
@@ -103,6 +104,10 @@ def test_context_templates_and_pushed_values(play: Run, backend: FakeBackend) ->
         found["report"] = logical_date, run_id, day, missing
         context = get_current_context()
         assert context["ti"].task_id == "report"
+        assert context["dag_run"].partition_key is None
+        outputs = Asset("s3://rows")
+        context["outlet_events"][outputs].extra["rows"] = 2
+        assert not list(context["inlet_events"][outputs])
         made = context["task"].render_template(
             ["{{ run_id }}", {"a": "{{ params.size }}"}], context
         )

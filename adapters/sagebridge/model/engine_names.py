@@ -104,6 +104,7 @@ OFFERED_NAMES: Mapping[str, Mapping[str, frozenset[str]]] = {
         "airflow.providers.common.compat.sdk": _SDK | _EXCEPTIONS,
         f"{_STANDARD}.operators.branch": frozenset(("BaseBranchOperator",)),
         f"{_STANDARD}.operators.python": frozenset(("get_current_context",)),
+        f"{_STANDARD}.utils.weekday": frozenset(("WeekDay",)),
         "airflow.sdk.bases.hook": frozenset(("BaseHook",)),
         "airflow.sdk.bases.operator": frozenset(("BaseOperator",)),
         "airflow.sdk.bases.sensor": frozenset(("BaseSensorOperator", "PokeReturnValue")),

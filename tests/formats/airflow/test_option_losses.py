@@ -8,6 +8,7 @@ import pytest
 
 from sagebridge.formats.python.file_readings import FileReading
 from sagebridge.model.code_steps import PythonStep
+from sagebridge.model.expressions import join, parameter
 from sagebridge.model.losses import Loss
 from tests.formats.airflow.conftest import ReadAll
 
@@ -20,7 +21,9 @@ from airflow.providers.amazon.aws.operators.sagemaker import (
     SageMakerModelOperator,
     SageMakerTrainingOperator,
 )
+from airflow.providers.standard.operators.bash import BashOperator
 from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow.providers.standard.operators.python import PythonOperator
 from airflow.sdk import DAG, Asset, task, task_group
 from sagebridge_operators.airflow import ModelOperator
 
@@ -115,6 +118,16 @@ with DAG("mapped"):
 
     each.expand(name=["a", "b"])
     model("outside")
+
+def prints(word, **context):
+    print(word, context["params"])
+
+
+with DAG("params", params={"a": "dag", "b": 2}):
+    text = "{{ params.a }} {{ params.b }} {{ params.c }}"
+    BashOperator(task_id="filled", bash_command=f"echo {text}", params={"a": "task", "c": 5})
+    BashOperator(task_id="upper", bash_command="echo {{ params.c | upper }}", params={"c": "x"})
+    PythonOperator(task_id="code", python_callable=prints, op_args=["x"], params={"c": "x"})
 
 with DAG("decorators"):
 
@@ -246,6 +259,15 @@ def test_settings_of_both_engines_are_carried(dags: dict[str, FileReading]) -> N
     ]
     assert dag.engine.concurrency == 2
     assert [hook.event for hook in dag.engine.hooks] == ["success"]
+
+
+def test_params_of_a_task_are_filled_in(dags: dict[str, FileReading]) -> None:
+    found = dags["params"]
+    filled = found.pipeline.step("filled")
+    assert filled is not None
+    assert filled.arguments["command"] == join("", "echo task ", parameter("b"), " 5")
+    lost = [("task-params", "dropped")]
+    assert [codes(found, f"task {one}") for one in ("filled", "upper", "code")] == [[], lost, lost]
 
 
 def test_teardown_runs_after_the_success_of_its_setup(dags: dict[str, FileReading]) -> None:

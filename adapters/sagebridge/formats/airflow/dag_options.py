@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import timedelta
 from functools import cache
 from typing import Any
@@ -20,9 +20,13 @@ from sagebridge.formats.airflow.option_table import (
     unknown,
 )
 from sagebridge.formats.python.engine_losses import Unsupported
+from sagebridge.model.code_steps import PythonStep
 from sagebridge.model.connections import AIRFLOW_DEFAULTS
 from sagebridge.model.display import shown
+from sagebridge.model.expressions import Template
 from sagebridge.model.limits import known_limits
+from sagebridge.model.pipeline import Step, walk
+from sagebridge.model.values import Value
 
 _SET_LATER = {
     name for name, row in TASK_ARGUMENTS.items() if not isinstance(row, NoEffect)
@@ -83,10 +87,32 @@ def of_task(operator: Any, reads: Collection[str]) -> Iterator[Unsupported]:
     }
     if own.get("end_date") in time_limits(dag):  # the end of its schedules
         del own["end_date"]
-    of_the_dag, params = _param_values(dag.params), _param_values(own.pop("params", None) or {})
-    if any(name not in of_the_dag or of_the_dag[name] != params[name] for name in params):
-        own["params"] = params
+    if not own_params(operator):
+        own.pop("params", None)
     yield from _losses(own, reads, TASK_ARGUMENTS)
+
+
+def own_params(operator: Any) -> dict[str, Any]:
+    """The params of a task that the DAG does not have, or that have another value there."""
+    found = _param_values(operator_arguments(operator).get("params") or {})
+    of_the_dag = _param_values(operator.dag.params)
+    missing = object()
+    return {name: one for name, one in found.items() if of_the_dag.get(name, missing) != one}
+
+
+def read_params(steps: Sequence[Step]) -> bool:
+    """Whether steps read params when they run: in a template, or in the code of a function."""
+    texts: list[str] = []
+
+    def visit(node: Value) -> Value:
+        texts.extend([node.text] if isinstance(node, Template) else ())
+        return node
+
+    for step in walk(steps):
+        step.replaced(visit)
+        if isinstance(step, PythonStep) and step.context:
+            texts.append(step.function.module or step.function.text or step.function.code)
+    return any("params" in text for text in texts)
 
 
 def _param_values(params: Any) -> dict[str, Any]:

@@ -272,6 +272,7 @@ class _DagReader:
         if is_items_task(task):  # a part of a ForEach
             return role
         self.values.loop = self.values.loops.get(task.task_id)
+        self.values.own_params = dag_options.own_params(task)
         if is_mapped(task):
             try:
                 if (item := self._item_of(task)) is not None:
@@ -380,6 +381,7 @@ class _DagReader:
             reads |= {"max_active_tis_per_dagrun"}
         if not role.steps and task.task_id in self.dropped_tasks:
             return
+        reads |= set() if dag_options.read_params(role.steps) else {"params"}
         for loss in (*dag_options.of_task(task, reads), *lost_settings(task)):
             is_done = loss.code == "no-wait" and self.sensors.is_awaited(task)
             if (role.steps and not is_done) or loss.code in _NOTIFICATIONS:

@@ -152,7 +152,7 @@ _BASE_ARGUMENTS: Mapping[str, Row] = {
     "params": _option(
         "task-params",
         "dropped",
-        "its own params are ignored; templates use the params of the DAG",
+        "its own params are ignored; it uses the params of the DAG",
         "declare them as params of the DAG",
     ),
     "pool": READ,

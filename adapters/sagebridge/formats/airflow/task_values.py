@@ -107,6 +107,7 @@ class Values:
         loop: the mapped group of the task that is read.
         lists: by task in a mapped group, the ForEach whose results are those of the task.
         mapped: by the id of a group's ``expand()``, the value of each argument.
+        own_params: the params of the task that is read that the DAG does not have.
     """
 
     dag: Any
@@ -119,6 +120,7 @@ class Values:
     loop: str | None = None
     lists: dict[str, str] = field(default_factory=dict)
     mapped: dict[int, Mapping[str, Value]] = field(default_factory=dict)
+    own_params: Mapping[str, Any] = field(default_factory=dict)
     _environment: Any = None
     _unsupported: list[Any] = field(default_factory=list)
 
@@ -366,7 +368,8 @@ class Values:
     def _lookup(self, chain: Sequence[Any], text: str) -> Value:
         match list(chain):
             case ["params", str(name)] | ["params", "get", _Call((str(name), *_), _)]:
-                return self._parameter(name, text)
+                own = self.own_params.get(name)
+                return own if isinstance(own, str | int) else self._parameter(name, text)
             case ["dag_run", "conf", str(name)] if name != "get":
                 return self._parameter(name, text)
             case ["dag_run", "conf", "get", _Call((str(name), *default), _)]:
@@ -391,7 +394,7 @@ class Values:
         raise RunTimeValue("macro", "a value that only Airflow knows", text)
 
     def _parameter(self, name: str, text: str) -> Value:
-        if name not in self.types:
+        if name in self.own_params or name not in self.types:
             what = f"the undeclared param {shown(name)}"
             raise RunTimeValue("parameter", what, name if _WORD.fullmatch(name) else text)
         return parameter(name)

@@ -26,6 +26,7 @@ from sagebridge_operators.prefect.airflow_names.context import (
     TaskInstance,
     TaskInstanceState,
     TriggerRule,
+    WeekDay,
     get_current_context,
 )
 from sagebridge_operators.prefect.airflow_names.exceptions import (
@@ -98,6 +99,7 @@ __all__ = [
     "TaskInstanceState",
     "TriggerRule",
     "Variable",
+    "WeekDay",
     "XComNotFound",
     "ds_add",
     "ds_format",

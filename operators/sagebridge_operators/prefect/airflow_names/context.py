@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from types import SimpleNamespace
 from typing import Any
 
@@ -62,6 +62,18 @@ class TaskInstanceState(StrEnum):
     DEFERRED = "deferred"
 
 
+class WeekDay(IntEnum):
+    """The days of the week, as ISO numbers."""
+
+    MONDAY = 1
+    TUESDAY = 2
+    WEDNESDAY = 3
+    THURSDAY = 4
+    FRIDAY = 5
+    SATURDAY = 6
+    SUNDAY = 7
+
+
 class DagRunState(StrEnum):
     """The states of a DAG run, as in Airflow."""
 
@@ -93,6 +105,9 @@ class DagRun:
     end_date: Any = None
     external_trigger: bool = False
     note: str | None = None
+    partition_key: str | None = None
+    partition_date: Any = None
+    triggering_user_name: str | None = None
 
     @property
     def data_interval_start(self) -> Any:
@@ -327,11 +342,17 @@ class _Accessor:
             return default if default_conn is None else default_conn
 
 
-class _Assets(defaultdict[Any, Any]):
-    """The events of assets: what code adds to them is dropped."""
+class _AssetEvents(list[Any]):
+    """The events of an asset: earlier runs left none, and what code adds is dropped."""
 
     def __init__(self) -> None:
-        super().__init__(lambda: SimpleNamespace(extra={}, add=lambda *_, **__: None))
+        super().__init__()
+        self.extra: dict[str, Any] = {}
+
+    def add(self, *_: Any, **__: Any) -> None:
+        """Adds an event for an alias, or for a partition."""
+
+    add_partitions = add
 
 
 _VARIABLES: Mapping[str, Any] = {
@@ -358,13 +379,15 @@ def airflow_context(run: RunContext) -> dict[str, Any]:
         "ds_nodash": day.replace("-", ""),
         "exception": None,
         "expanded_ti_count": None,
-        "inlet_events": _Assets(),
+        "inlet_events": defaultdict(_AssetEvents),
         "inlets": [],
         "logical_date": date,
         "macros": macros,
         "map_index_template": None,
-        "outlet_events": _Assets(),
+        "outlet_events": defaultdict(_AssetEvents),
         "outlets": [],
+        "partition_date": None,
+        "partition_key": None,
         "params": dict(run.parameters),
         **dict.fromkeys(_PREVIOUS),
         "reason": None,
