@@ -178,6 +178,17 @@ def test_state_that_a_task_returns_is_its_state() -> None:
     assert look.submit().result() == 0
 
 
+def test_method_is_a_task_of_its_object() -> None:
+    class Store:
+        prefix = "in"
+
+        @task(retries=1)
+        def key(self, name: str) -> str:
+            return f"{self.prefix}/{name}"
+
+    assert Store().key("a") == Store().key.submit("a").result() == "in/a"
+
+
 def test_flow_gives_the_results_of_what_it_returns() -> None:
     @task
     def double(value: int) -> int:

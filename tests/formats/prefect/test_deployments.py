@@ -211,15 +211,38 @@ def test_other_settings_of_a_deployment_are_reported(tmp_path: Path) -> None:
     assert codes(found) == [
         "dropped event-trigger",
         "changed deployment",
-        "dropped concurrency",
         "changed engine-option",
         "info deployment",
     ]
     lines = [int(loss.place.rpartition(":")[2]) - len(FLOW.splitlines()) for loss in found]
-    assert lines == [6, 4, 7, 9, 1]
+    assert lines == [6, 4, 9, 1]
     assert "{'day': 'monday'}" in found[1].what
-    assert "brand_new=3" in found[3].what
-    assert "work_pool_name='gpu', tags=['a']" in found[4].what
+    assert "brand_new=3" in found[2].what
+    assert "work_pool_name='gpu', tags=['a']" in found[3].what
+
+
+@pytest.mark.parametrize(
+    ("limits", "carried"),
+    [
+        (["1"], 1),
+        (["1", "1"], 1),
+        (["1", "2"], None),
+        (["{'limit': 2, 'collision_strategy': 'ENQUEUE'}"], 2),
+        (["{'limit': 2, 'collision_strategy': 'CANCEL_NEW'}"], None),
+    ],
+)
+def test_limit_of_a_deployment_limits_the_runs(
+    tmp_path: Path, limits: list[str], carried: int | None
+) -> None:
+    calls = (f'night.deploy("d{at}", concurrency_limit={one})' for at, one in enumerate(limits))
+    found = reading_of(tmp_path, "\n".join(calls))
+    lost = "dropped concurrency" in codes(list(found.losses))
+    assert lost == (carried is None)
+    if carried is not None:
+        text = sagebridge.write(found.pipeline, "airflow").text
+        assert f"max_active_runs={carried}," in text
+        text = sagebridge.write(found.pipeline, "prefect", document="prefect.yaml").text
+        assert f"concurrency_limit: {carried}\n" in text
 
 
 @pytest.mark.parametrize(
@@ -326,15 +349,15 @@ def test_nearest_prefect_yaml_is_read(tmp_path: Path, folder: str) -> None:
     found = list(reading.losses)
     assert codes(found) == [
         "dropped schedule",
-        "dropped concurrency",
         "changed engine-option",
         "info deployment",
     ]
     assert {loss.place.rpartition(":")[0] for loss in found} == {str(tmp_path / "prefect.yaml")}
-    assert [int(loss.place.rpartition(":")[2]) for loss in found] == [19, 20, 21, 3]
+    assert [int(loss.place.rpartition(":")[2]) for loss in found] == [19, 21, 3]
     assert "{cron: '{{ prefect.variables.cron }}'}" in found[0].what
-    assert "surprise=1" in found[2].what
-    assert "work_pool={name: 'gpu'" in found[3].what
+    assert reading.pipeline.engine.concurrency == 2
+    assert "surprise=1" in found[1].what
+    assert "work_pool={name: 'gpu'" in found[2].what
 
 
 @pytest.mark.parametrize("named", ["prefect.yaml#nightly", "deployments.yml#nightly"])

@@ -45,6 +45,7 @@ def write(pipeline: Pipeline, reading: Sequence[Loss] = ()) -> tuple[str, tuple[
         "tags": [],
         "work_pool": {"name": _WORK_POOL},
         "enforce_parameter_schema": True,
+        "concurrency_limit": pipeline.engine.concurrency or None,
         "schedules": schedules,
         "triggers": list(trigger_entries(pipeline, arguments, f"{flow.flow_name}/{name}")),
     }

@@ -22,6 +22,7 @@ from sagebridge.model.losses import OWN_SCHEDULE, Loss
 from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import Pipeline
 from sagebridge.model.schedules import Schedule
+from sagebridge.model.values import ABSENT
 
 UNKNOWN = object()
 """The value of an option that is only known when Prefect deploys the flow."""
@@ -231,6 +232,8 @@ class _Merge:
             is_read = given is None or (carried and isinstance(given, Mapping))
             if option.name == "parameters" and is_read:
                 continue
+            if option.name == "concurrency_limit" and self._limits_runs(option.value):
+                continue
             for lost in option_losses(DEPLOYMENT_OPTIONS, [(option.name, option.text)]):
                 if lost.severity == "info":
                     only_prefect.append(f"{option.name}={option.text}")
@@ -242,6 +245,17 @@ class _Merge:
             what = f"{deployment.title}: only its schedules are carried over{rest}; {_LATE}"
         advice = "deploy the translated pipeline itself"
         self._lose(deployment.place, [Unsupported("deployment", "info", what, advice)])
+
+    def _limits_runs(self, given: Any) -> bool:
+        """Limit the runs of the pipeline, unless another deployment has another limit."""
+        queued = (
+            isinstance(given, Mapping) and given.get("collision_strategy", "ENQUEUE") == "ENQUEUE"
+        )
+        limit, engine = given.get("limit") if queued else given, self.pipeline.engine
+        if type(limit) is not int or engine.concurrency not in (ABSENT, limit):
+            return False
+        self.pipeline = replace(self.pipeline, engine=replace(engine, concurrency=limit))
+        return True
 
     def _lose(
         self,

@@ -19,6 +19,7 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from concurrent.futures import wait as wait_for_futures
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import MethodType
 from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar, overload
 
 from sagebridge_operators.airflow.prefect_names.states import Completed, Failed, State
@@ -196,11 +197,15 @@ class _Callable(Generic[_P, _R]):
         """The name of what is decorated, from that of its function."""
         return function
 
-    def with_options(self, **options: Any) -> Any:
-        """The same with other options."""
+    def with_options(self, *, fn: Any = None, **options: Any) -> Any:
+        """The same with other options, or another function."""
         own = {one: options.pop(one) for one in list(options) if one in _OPTIONS}
         given = {one: getattr(self, one) for one in _OPTIONS} | own
-        return type(self)(self.fn, **given, options={**self.options, **options})
+        return type(self)(fn or self.fn, **given, options={**self.options, **options})
+
+    def __get__(self, instance: Any, owner: type[Any] | None = None) -> Any:
+        """Binds a method."""
+        return self if instance is None else self.with_options(fn=MethodType(self.fn, instance))
 
     @property
     def isasync(self) -> bool:
