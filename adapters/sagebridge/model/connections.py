@@ -117,14 +117,12 @@ def _in_sagemaker(connection: Object, shared: bool) -> Iterator[_What]:
 
 
 def _in_airflow(connection: Object, shared: bool) -> Iterator[_What]:
-    del shared
     if (block := connection.get(CREDENTIALS)) is not None:
         what = f"the AwsCredentials block {shown(block)}; it becomes the connection id"
         yield what, "create an Airflow connection with this id for the same account"
 
 
 def _in_prefect(connection: Object, shared: bool) -> Iterator[_What]:
-    del shared
     block = for_prefect(connection).get(CREDENTIALS)
     if block is not None and CREDENTIALS not in connection:
         own = Object({CONNECTION_ID: connection[CONNECTION_ID]})

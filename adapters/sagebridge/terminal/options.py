@@ -39,12 +39,10 @@ _SCHEDULES = "sagebridge.schedules"
 
 def _keep_schedules(ctx: click.Context, option: click.Parameter, given: str | None) -> None:
     """Keep the value for the callback of ``--map``, which runs after that of an eager option."""
-    del option
     ctx.meta[_SCHEDULES] = given
 
 
 def _changes(ctx: click.Context, option: click.Parameter, given: tuple[str, ...]) -> Changes:
-    del option
     return Changes(Stage.parse(given), ctx.meta.get(_SCHEDULES))
 
 
@@ -71,7 +69,6 @@ map_option = click.option(
 
 def _set_arguments(ctx: click.Context, option: click.Parameter, given: tuple[str, ...]) -> None:
     """Keep the arguments until the command ends: they belong to reading any of its sources."""
-    del option
     arguments: dict[str, str] = {}
     for text in given:
         name, sign, value = text.partition("=")

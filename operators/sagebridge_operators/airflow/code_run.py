@@ -68,7 +68,6 @@ class CodeTaskInstance:
 
     def xcom_push(self, key: str, value: Any, **more: Any) -> None:
         """Keeps a value for later steps."""
-        del more
         self._run.push(key, value)
 
     def xcom_pull(

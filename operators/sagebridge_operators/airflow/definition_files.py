@@ -52,7 +52,6 @@ class Definition:
 @lru_cache(maxsize=4096)
 def _read(path: Path, changed: int, size: int) -> Pipeline | str:
     """Reads and checks a file; its time and size are only the key of the cache."""
-    del changed, size
     try:
         (checked,) = sagebridge.read_checked(str(path), "sagemaker")
     except SagebridgeError as error:

@@ -48,7 +48,6 @@ class WatchOperator(BaseOperator):
 
     def execute(self, context: Context) -> None:
         """Raises AirflowFailException."""
-        del context
         names = ", ".join(self.watched)
         raise failure(f"one of the steps {names} failed; see the log of its task for the reason")
 

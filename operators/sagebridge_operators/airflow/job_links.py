@@ -26,7 +26,6 @@ class JobLink(BaseOperatorLink):
     name: ClassVar[str]
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
-        del operator
         return str(XCom.get_value(ti_key=ti_key, key=self.xcom_key) or "")
 
 

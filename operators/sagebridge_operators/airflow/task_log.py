@@ -39,7 +39,6 @@ def _show_message_only(
     logger: Any, method: str, event: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
     """A structlog processor."""
-    del logger, method
     error = sys.exc_info()[1]
     if event.get("exc_info") and hasattr(error, _EXPECTED):
         del event["exc_info"]

@@ -80,7 +80,6 @@ class _Interrupts:
             signal.signal(number, handler)
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
-        del frame
         stopping = b"stopping the jobs (press Ctrl-C again to exit without waiting)\n"
         os.write(2, b"closing the UI\n" if self.ended else stopping)
         self._raised = Interrupted(number)

@@ -92,7 +92,6 @@ def pipeline_ended(
         skipped: the states that skip this step.
         check_existence: no effect: a pipeline that does not exist is waited for.
     """
-    del check_existence
     context, runs = current_run(), _runs()
     date = context.scheduled - timedelta(seconds=seconds_before)
     if steps:

@@ -68,7 +68,6 @@ class PrivateAirflow(PrivateEngine[AirflowApi]):
         homes.prepare(self.home, self._template, self._pipeline, self.dag_id)
 
     def commands(self, port: int) -> dict[str, tuple[str, ...]]:
-        del port
         found = _COMPONENTS | (_TRIGGERER if homes.defers(self._variables) else {})
         return {name: (*homes.AIRFLOW, *arguments) for name, arguments in found.items()}
 

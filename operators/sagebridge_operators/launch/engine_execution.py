@@ -155,7 +155,6 @@ class EngineExecution(ABC):
         )
 
     def _is_local(self, step: str) -> bool:
-        del step
         return self.workdir.backend_name == "local"
 
     def _stop(self, error: BaseException) -> None:

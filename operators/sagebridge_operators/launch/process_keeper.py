@@ -174,7 +174,6 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _exit_on_signal(number: int, frame: FrameType | None) -> None:
-    del number, frame
     sys.exit(0)
 
 

@@ -276,18 +276,15 @@ class Bucket:
         self.client().delete_object(**self._address(key))
 
     def attend(self, key: str) -> AbstractContextManager[int | None]:
-        del key
         return nullcontext()
 
     def attended(self, key: str) -> bool | None:
-        del key
         return None
 
     def beat(self, key: str) -> None:
         """Does nothing: a request at each look would cost more than it is worth."""
 
     def last_beat(self, key: str) -> datetime | None:
-        del key
         return None
 
 

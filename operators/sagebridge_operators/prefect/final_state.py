@@ -47,7 +47,6 @@ def result_of(
 
 def apply_final_state(flow: Any, flow_run: Any, state: State) -> None:
     """An ``on_completion`` hook that replaces the Completed state, if another one is expected."""
-    del flow, state
     expected = _STATES.pop(flow_run.id, None)
     if expected is not None:
         with get_client(sync_client=True) as client:

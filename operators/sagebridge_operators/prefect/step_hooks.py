@@ -50,12 +50,10 @@ class StepHooks:
 
     def failure_callbacks(self, task: Any, task_run: Any, state: State) -> None:
         """A hook of Prefect that calls Airflow's callbacks."""
-        del task, task_run
         self.call("failure", state.message or state.name or "")
 
     def completion_callbacks(self, task: Any, task_run: Any, state: State) -> None:
         """A hook of Prefect that calls Airflow's callbacks."""
-        del task, task_run
         self.call("skipped" if state.name == SKIPPED else "success", state.message or "")
 
     def call(self, event: str, reason: str = "", error: BaseException | None = None) -> None:

@@ -82,7 +82,6 @@ def step_task(
 
 # A function, since Prefect 3.7 ignores other callables (inspect.isfunction in prefect/tasks.py).
 def _is_retried(task: Any, task_run: Any, state: State) -> bool:
-    del task, task_run
     return getattr(error_of(state), "retry", None) is not None
 
 

@@ -69,7 +69,6 @@ class PropertyFuture(PrefectFuture[Any]):  # type: ignore[misc]
 
     def result(self, timeout: float | None = None, raise_on_failure: bool = True) -> Any:
         """The value. Raises Unresolvable if it does not exist or the step failed."""
-        del timeout, raise_on_failure
         return value_at(self.flow.properties_found(self.reference), self.tokens)
 
     def add_done_callback(self, fn: Callable[[PrefectFuture[Any]], None]) -> None:

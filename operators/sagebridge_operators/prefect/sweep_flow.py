@@ -58,7 +58,6 @@ def _backend_of_attempt(body: Mapping[str, Any], attempt: Attempt) -> Any:
 
 def _watched(body: Mapping[str, Any], attempt: Attempt) -> bool | None:
     """False if the flow run has ended; None while it runs, since its process may have died."""
-    del attempt
     if body.get("engine") != "prefect":
         return None
     run = str(body["run"]).rpartition("/")[2]

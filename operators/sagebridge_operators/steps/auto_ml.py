@@ -38,7 +38,6 @@ class AutoML(JobType):
         description: Mapping[str, Any],
         properties: frozenset[str],
     ) -> Mapping[str, Any]:
-        del client, properties
         candidate = description.get("BestCandidate", {}).get("CandidateProperties", {})
         folders = candidate.get("CandidateArtifactLocations", {})
         reports = {

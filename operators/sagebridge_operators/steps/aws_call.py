@@ -51,7 +51,6 @@ class AwsCall(JobType):
         self, step: Step, arguments: Mapping[str, Any], *, name: str, token: str, role: str | None
     ) -> dict[str, Any]:
         """The arguments; paths in them are marked, and kept until their answers exist."""
-        del name, role
         call = {str(key): value for key, value in arguments.items()}
         if isinstance(step.arguments, Mapping):
             for key in ("request", "before", "wait", "stop"):
@@ -72,7 +71,6 @@ class AwsCall(JobType):
         return ABSENT
 
     def handle(self, name: str, request: Mapping[str, Any], since: datetime) -> str:
-        del name
         facts: dict[str, Any] = {}
         if "operation" in request and not is_repeatable(request["operation"]):
             token = _token_key(request["service"], request["operation"])

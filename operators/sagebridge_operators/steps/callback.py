@@ -34,7 +34,6 @@ class Callback(JobType):
     def request(
         self, step: Step, arguments: Mapping[str, Any], *, name: str, token: str, role: str | None
     ) -> dict[str, Any]:
-        del name, token, role
         queue = step.extra.get("SqsQueueUrl")
         if not isinstance(queue, str) or not queue:
             text = f"SqsQueueUrl of step {step.name!r}: expected the URL of a queue, got {queue!r}"

@@ -122,7 +122,6 @@ class Check(JobType):
         self, step: Step, arguments: Mapping[str, Any], *, name: str, services: Services
     ) -> dict[str, Any]:
         """The arguments of the job, with the flags and the prior baseline."""
-        del name
         flags = Flags.of(step)
         folder_of(arguments)  # fails before the job costs money
         prior = {} if flags.skip and flags.register else self._prior(step, flags, services)
@@ -149,7 +148,6 @@ class Check(JobType):
 
     def baseline_variables(self, prior: Mapping[str, str]) -> dict[str, str]:
         """The variables that make a container compare its data with the prior baseline itself."""
-        del prior
         return {}
 
     def violations(
@@ -160,7 +158,6 @@ class Check(JobType):
 
     def properties(self, step: Step, description: Mapping[str, Any]) -> Mapping[str, Any]:
         """The description of a job with the baselines."""
-        del step
         flags, prior = Flags.of_job(description), prior_baseline(description)
         calculated = {file: f"{folder_of(description)}/{name}" for file, name in self.files.items()}
         used = calculated if flags.register else prior

@@ -35,7 +35,6 @@ class Emr(JobType):
     def request(
         self, step: Step, arguments: Mapping[str, Any], *, name: str, token: str, role: str | None
     ) -> dict[str, Any]:
-        del token, role
         cluster, config = arguments.get("ClusterId"), arguments.get("ClusterConfig")
         if (cluster is None) is (config is None):
             _refuse(step, "expected either ClusterId or ClusterConfig")
@@ -141,7 +140,6 @@ class Emr(JobType):
 
     def clean_up(self, client: Any, name: str, description: Mapping[str, Any]) -> None:
         """Terminates the own cluster of the step if it does not end by itself."""
-        del description
         found = _ids(client, name)
         if found is not None and found[2]:
             cluster = client.describe_cluster(ClusterId=found[0])["Cluster"]

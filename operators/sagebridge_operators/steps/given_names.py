@@ -71,11 +71,9 @@ class GivenName(JobType):
         return JobType.request(self, step, arguments, name=name, token=token, role=role)
 
     def given_name(self, step: Step) -> Value:
-        del step
         return ABSENT  # a given name is not the prefix of a name
 
     def handle(self, name: str, request: Mapping[str, Any], since: datetime) -> str:
-        del name
         return str(Identity(request[self.name_key], self.wanted(request), since))
 
     def find(self, client: Any, name: str) -> dict[str, Any] | None:
@@ -95,7 +93,6 @@ class GivenName(JobType):
 
     def seen(self, found: dict[str, Any], identity: Identity) -> dict[str, Any]:
         """The description of a resource whose request was answered."""
-        del identity
         return found
 
     def start(self, client: Any, request: Mapping[str, Any], name: str) -> str:

@@ -29,7 +29,6 @@ class Job(JobType):
         return JobType.request(self, step, arguments, name=name, token=token, role=role)
 
     def handle(self, name: str, request: Mapping[str, Any], since: object) -> str:
-        del since
         return f"{name}|{request.get(_CATEGORY, '')}"
 
     def find(self, client: Any, name: str) -> dict[str, Any] | None:

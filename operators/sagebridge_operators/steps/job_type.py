@@ -152,7 +152,6 @@ class JobType:
         ``fail``: it must not be sent again. ``repeat``: only a second one finds what the first one
         made. Otherwise :meth:`find` does.
         """
-        del name
         return ""
 
     def watched(self, name: str) -> str:
@@ -161,7 +160,6 @@ class JobType:
 
     def left_by_stop(self, name: str) -> str:
         """How the step of a handle ends at once after a stop, as nothing can be stopped; or ""."""
-        del name
         return ""
 
     def prepare(
@@ -171,7 +169,6 @@ class JobType:
 
         May be repeated. Raises StepFailed.
         """
-        del step, name, services
         return arguments
 
     def request(
@@ -181,7 +178,6 @@ class JobType:
 
         The expressions in the step's own keys, such as ``FunctionArn``, are resolved too.
         """
-        del step, token
         request = {k: v for k, v in arguments.items() if k not in self.dropped_arguments}
         request[self.name_key] = name
         if self.role_key is not None and role is not None:
@@ -190,7 +186,6 @@ class JobType:
 
     def create_method(self, request: Mapping[str, Any]) -> str:
         """The boto3 method that takes a request; used in logs."""
-        del request
         return self.create
 
     def handle(self, name: str, request: Mapping[str, Any], since: datetime) -> str:
@@ -201,12 +196,10 @@ class JobType:
         ``since`` the handle must always be the same, unless the type is ``at-least-once``: then
         the first one that is recorded counts.
         """
-        del request, since
         return name
 
     def known_as(self, name: str, description: Mapping[str, Any]) -> str:
         """The handle of a job that was found by the handle ``name``; may name its id instead."""
-        del description
         return name
 
     def key_attributes(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -215,7 +208,6 @@ class JobType:
 
     def properties(self, step: Step, description: Mapping[str, Any]) -> Mapping[str, Any]:
         """The properties that expressions can refer to. Raises StepFailed if one is invalid."""
-        del step
         return description
 
     def given_name(self, step: Step) -> Value:
@@ -257,7 +249,6 @@ class JobType:
 
         ``properties`` are the first names of the properties that the pipeline refers to.
         """
-        del client, properties
         return description
 
     def list_running(self, client: Any, contains: str, limit: int) -> frozenset[str] | None:
@@ -324,7 +315,6 @@ class JobType:
 
         May be repeated.
         """
-        del services
         return description
 
     def reason(self, description: Mapping[str, Any]) -> str:
@@ -334,7 +324,6 @@ class JobType:
 
     def failure_kind(self, description: Mapping[str, Any]) -> FailureKind:
         """The kind of failure of a job that failed."""
-        del description
         return "job"
 
     def failure_code(self, description: Mapping[str, Any]) -> str:

@@ -20,7 +20,6 @@ class Lambda(JobType):
     def request(
         self, step: Step, arguments: Mapping[str, Any], *, name: str, token: str, role: str | None
     ) -> dict[str, Any]:
-        del name, token, role
         function = step.extra.get("FunctionArn")
         if not isinstance(function, str) or not function:
             text = f"FunctionArn of step {step.name!r}: expected a function, got {function!r}"

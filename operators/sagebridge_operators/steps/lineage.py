@@ -29,13 +29,11 @@ class Lineage(JobType):
     def request(
         self, step: Step, arguments: Mapping[str, Any], *, name: str, token: str, role: str | None
     ) -> dict[str, Any]:
-        del token, role
         names = [one for kind in _KINDS for one in _names(kind, arguments)]
         first = names[0] if names else name
         return {**arguments, self.name_key: first, _SINCE: step.extra[_SINCE]}
 
     def handle(self, name: str, request: Mapping[str, Any], since: object) -> str:
-        del name, since
         return str(request[self.name_key])
 
     def find(self, client: Any, name: str) -> None:

@@ -38,7 +38,6 @@ class QualityCheck(Check):
 
         The message counts first: the folder may hold the report of an earlier job.
         """
-        del flags
         message = str(description.get("ExitMessage", ""))
         if message.startswith("Completed:"):
             return []

@@ -19,7 +19,6 @@ class RegisterModel(JobType):
     def request(
         self, step: Step, arguments: Mapping[str, Any], *, name: str, token: str, role: str | None
     ) -> dict[str, Any]:
-        del step, name, role
         request = {k: v for k, v in arguments.items() if k not in self.dropped_arguments}
         request["ClientToken"] = token
         return request
@@ -29,7 +28,6 @@ class RegisterModel(JobType):
         return JobType.find(self, client, name) if name.startswith("arn:") else None
 
     def start(self, client: Any, request: Mapping[str, Any], name: str) -> str:
-        del name
         group = request.get("ModelPackageGroupName")
         if isinstance(group, str) and not group.startswith("arn:"):
             ensure_group(client, group)

@@ -27,7 +27,6 @@ _WORK_POOL = "sagebridge"
 
 def write(pipeline: Pipeline, reading: Sequence[Loss] = ()) -> tuple[str, tuple[Loss, ...]]:
     """A ``prefect.yaml``, and the losses. Raises MissingExtra without PyYAML."""
-    del reading
     try:
         import yaml
     except ImportError as error:

@@ -210,7 +210,6 @@ def _rrule(
     text: Any, where: str | None, given: Mapping[str, Any]
 ) -> tuple[Times, Iterator[Unsupported]]:
     """A rule of RFC 5545; in ``prefect.yaml`` also JSON with ``rrule`` and ``timezone``."""
-    del given
     if isinstance(text, str) and text.lstrip().startswith("{"):
         with suppress(ValueError, AttributeError):
             found = json.loads(text)

@@ -31,7 +31,6 @@ _VERSION_FIELDS = ("PipelineVersionDisplayName", "PipelineVersionDescription")
 
 def write_request(pipeline: Pipeline, reading: Sequence[Loss] = ()) -> tuple[str, tuple[Loss, ...]]:
     """A CreatePipeline or UpdatePipeline request, for boto3 and ``--cli-input-json``."""
-    del reading
     request, losses = _request(pipeline)
     losses += _remove(request, [name for name in _VERSION_FIELDS if name in request], "request")
     if ROLE not in request:
@@ -45,7 +44,6 @@ def write_template(
     pipeline: Pipeline, reading: Sequence[Loss] = ()
 ) -> tuple[str, tuple[Loss, ...]]:
     """A CloudFormation template with a pipeline, and its schedules, rules and pipes."""
-    del reading
     properties, losses = _request(pipeline)
     losses += _remove(properties, [one for one in properties if one not in PROPERTIES], "template")
     body = properties["PipelineDefinition"]

@@ -35,7 +35,6 @@ def write_document(
     pipeline: Pipeline, reading: Sequence[Loss] = ()
 ) -> tuple[str, tuple[Loss, ...]]:
     """A document of the requests that schedule a pipeline, by operation. It has no definition."""
-    del reading
     made = Requests.of(pipeline, legal_name(pipeline.name))
     rules = [rule for rule, _ in made.rules]
     targets = [

@@ -143,7 +143,6 @@ def run_deployment(
 
     Returns an object with ``id`` and ``state``. With ``timeout=0`` it does not wait.
     """
-    del more
     context = _context()
     if context is None or context.runs is None:
         raise MissingContextError("run_deployment() works only in the code of a running step")

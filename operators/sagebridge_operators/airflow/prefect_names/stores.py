@@ -23,7 +23,6 @@ _REGION = "region_name"
 
 def get_run_logger(context: Any = None, **more: Any) -> logging.Logger:
     """The logger of the task."""
-    del context, more
     return logging.getLogger(_LOGGER)
 
 
@@ -90,7 +89,6 @@ class _Block:
     @classmethod
     def load(cls, name: str, validate: bool = True) -> Self:
         """The block from Airflow. Raises ValueError, as Prefect, if Airflow has no such value."""
-        del validate
         return cls(cls._found(name))
 
     @classmethod
@@ -179,7 +177,6 @@ class AwsCredentials:
     @classmethod
     def load(cls, name: str, validate: bool = True) -> AwsCredentials:
         """The credentials of a connection. Raises ValueError if it does not exist."""
-        del validate
         if _connection(name) is None:
             raise ValueError(
                 f"block aws-credentials/{name}: Airflow has no connection {name!r}; create one of "
@@ -246,14 +243,12 @@ class S3Bucket:
     def __init__(
         self, bucket_name: str, credentials: Any = None, bucket_folder: str = "", **more: Any
     ) -> None:
-        del more
         self.bucket_name, self.bucket_folder = bucket_name, bucket_folder
         self.credentials = credentials or AwsCredentials("aws_default")
 
     @classmethod
     def load(cls, name: str, validate: bool = True) -> S3Bucket:
         """The bucket. Raises ValueError if there is no such Variable."""
-        del validate
         found = _Block._found(name)
         if not isinstance(found, Mapping) or "bucket_name" not in found:
             raise ValueError(f"the Variable {name!r} needs JSON such as {{'bucket_name': 'data'}}")
@@ -335,7 +330,6 @@ def create_link_artifact(
     **more: Any,
 ) -> ArtifactId:
     """Logs a link."""
-    del more
     return _artifact("link", f"[{link_text or link}]({link})", key, description)
 
 
@@ -364,7 +358,6 @@ def update_progress_artifact(
     artifact_id: UUID, progress: float, description: str | None = None, **more: Any
 ) -> ArtifactId:
     """Logs a progress in percent."""
-    del artifact_id, more
     return _artifact("progress", progress, None, description)
 
 
@@ -379,7 +372,6 @@ aupdate_progress_artifact = update_progress_artifact
 @contextmanager
 def concurrency(names: str | list[str], occupy: int = 1, **more: Any) -> Iterator[None]:
     """Accepted: Airflow limits tasks by their pools, not by names in their code."""
-    del more
     get_run_logger().info("the concurrency limit %s (%s) has no effect in Airflow", names, occupy)
     yield
 

@@ -441,7 +441,6 @@ def exponential_backoff(backoff_factor: float) -> Callable[[int], list[float]]:
 
 def task_input_hash(context: Any, arguments: Mapping[str, Any]) -> None:
     """No key: results are not cached."""
-    del context, arguments
 
 
 class ThreadPoolTaskRunner:
@@ -471,7 +470,6 @@ class CachePolicy:
 
     def configure(self, **options: Any) -> CachePolicy:
         """The same policy."""
-        del options
         return self
 
 

@@ -23,7 +23,6 @@ class LocalLog:
 
         An incomplete last line is returned only after the job has ended.
         """
-        del limit
         final = has_ended(self.home, self.kind, self.job)
         try:
             with (self.home / "jobs" / self.kind / self.job / "log").open("rb") as log:

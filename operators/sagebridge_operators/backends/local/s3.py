@@ -352,7 +352,6 @@ def _etag_of(path: Path) -> str:
 
 @lru_cache(maxsize=4096)
 def _md5(path: Path, *version: int) -> str:
-    del version
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False))
     return f'"{digest.hexdigest()}"'

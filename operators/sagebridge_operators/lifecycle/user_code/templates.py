@@ -47,7 +47,6 @@ def _environment() -> SandboxedEnvironment:
         """Allows names with one underscore, as Airflow's environment does."""
 
         def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
-            del value
             return not is_internal_attribute(obj, attr)
 
     made = Environment(undefined=jinja2.StrictUndefined, cache_size=0)

@@ -64,7 +64,6 @@ class AwsGenericHook(BaseHook):
 
     def get_session(self, region_name: str | None = None, deferrable: bool = False) -> Any:
         """The boto3 session."""
-        del deferrable
         session = self._block.get_boto3_session()
         wanted = region_name or self._region_name
         if not wanted or session.region_name == wanted:
@@ -80,14 +79,12 @@ class AwsGenericHook(BaseHook):
         self, region_name: str | None = None, config: Any = None, deferrable: bool = False
     ) -> Any:
         """The boto3 client."""
-        del deferrable
         return self.get_session(region_name).client(self.client_type, **self._options(config))
 
     def get_resource_type(
         self, region_name: str | None = None, config: Any = None, deferrable: bool = False
     ) -> Any:
         """The boto3 resource."""
-        del deferrable
         return self.get_session(region_name).resource(self.resource_type, **self._options(config))
 
     @cached_property

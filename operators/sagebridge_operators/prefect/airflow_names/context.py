@@ -298,7 +298,6 @@ class TaskInstance:
 
         Raises AirflowException for another DAG or run.
         """
-        del include_prior_dates
         if dag_id not in (None, self.dag_id) or run_id not in (None, self.run_id):
             raise AirflowException("a flow cannot read the XComs of another DAG or run")
         if isinstance(map_indexes, Iterable):

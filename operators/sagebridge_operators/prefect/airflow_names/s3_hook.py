@@ -33,7 +33,6 @@ class S3Hook(AwsGenericHook):
         extra_args: Mapping[str, Any] | None = None,
         **more: Any,
     ) -> None:
-        del transfer_config_args
         self._extra_args = dict(extra_args or {})
         super().__init__(aws_conn_id, **{**more, "client_type": "s3"})
 
@@ -111,7 +110,6 @@ class S3Hook(AwsGenericHook):
         self, bucket_name: str, force_delete: bool = False, max_retries: int = 5
     ) -> None:
         """Deletes a bucket; with ``force_delete`` its objects first."""
-        del max_retries
         if force_delete and (keys := self.list_keys(bucket_name)):
             self.delete_objects(bucket_name, keys)
         self.conn.delete_bucket(Bucket=bucket_name)

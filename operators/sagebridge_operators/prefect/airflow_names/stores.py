@@ -295,4 +295,3 @@ class BaseHook(LoggingMixin):
 
 def mask_secret(secret: Any, name: str | None = None) -> None:
     """Does nothing: Prefect's logs have no list of secrets."""
-    del secret, name

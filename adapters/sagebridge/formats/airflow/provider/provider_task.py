@@ -182,7 +182,6 @@ def property_output(step: str, *members: str, rest: bool = True, keys: bool = Fa
 
 def no_output(key: str, path: tuple[Part, ...]) -> Value:
     """The XCom of a task whose step has no such property."""
-    del key, path
     raise RunTimeValue("xcom", "an XCom that is not a property of the step")
 
 
