@@ -15,7 +15,7 @@ from sagebridge.authoring.definition_writer import canonical_definition
 from sagebridge.authoring.expression_json import read_value
 from sagebridge.authoring.json_document import Document, kind
 from sagebridge.authoring.key_order import key_order
-from sagebridge.errors import SourceError
+from sagebridge.errors import ModelTypeError, SourceError
 from sagebridge.model.conditions import (
     COMPARISONS,
     Comparison,
@@ -31,7 +31,12 @@ from sagebridge.model.for_each import ForEachStep, Selector
 from sagebridge.model.losses import Loss
 from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import ConditionStep, Parallelism, Pipeline, Step
-from sagebridge.model.step_settings import CacheConfig, OutputParameter, PropertyFile, RetryPolicy
+from sagebridge.model.step_settings import (
+    CacheConfig,
+    OutputParameter,
+    PropertyFile,
+    RetryPolicy,
+)
 from sagebridge.model.values import ABSENT, Object, Value, freeze
 
 T = TypeVar("T")
@@ -229,9 +234,9 @@ def read_step(raw: Mapping[str, Any]) -> Step:
         "type": reader.left.pop("Type"),
         "depends_on": reader.take("DependsOn", each(dependency)),
         "retry_policies": reader.take("RetryPolicies", each(read_retry_policy)),
-        "cache_config": reader.take("CacheConfig", read_cache),
-        "property_files": reader.take("PropertyFiles", each(read_property_file)),
-        "output_parameters": reader.take("OutputParameters", each(read_output_parameter)),
+        "cache_config": reader.take("CacheConfig", read_setting(CacheConfig)),
+        "property_files": reader.take("PropertyFiles", each(read_setting(PropertyFile))),
+        "output_parameters": reader.take("OutputParameters", each(read_setting(OutputParameter))),
         "display_name": reader.take("DisplayName", string),
         "description": reader.take("Description", string),
     }
@@ -337,47 +342,27 @@ def _membership(type_: str, condition: In) -> In | Not:
 
 
 def read_retry_policy(raw: Any) -> RetryPolicy | None:
-    if not isinstance(raw, dict):
-        return None
-    types = raw.get("ExceptionType")
+    types = raw.get("ExceptionType") if isinstance(raw, dict) else None
     found = (types,) if isinstance(types, str) else names(types)
     if found is None:
         return None
-    reader = ObjectReader(raw)
-    del reader.left["ExceptionType"]
-    return RetryPolicy(
-        exception_types=found,
-        interval_seconds=reader.any("IntervalSeconds"),
-        backoff_rate=reader.any("BackoffRate"),
-        max_attempts=reader.any("MaxAttempts"),
-        expire_after_min=reader.any("ExpireAfterMin"),
-        one_type=isinstance(types, str),
-        extra=reader.extra(),
-    )
+    rest = {key: value for key, value in raw.items() if key != "ExceptionType"}
+    given = {"exception_types": found, "one_type": isinstance(types, str)}
+    policy: RetryPolicy | None = read_setting(RetryPolicy)(rest, **given)
+    return policy
 
 
-def read_cache(raw: Any) -> CacheConfig | None:
-    if not isinstance(raw, dict):
-        return None
-    reader = ObjectReader(raw)
-    return CacheConfig(reader.any("Enabled"), reader.any("ExpireAfter"), reader.extra())
+def read_setting(class_: Any) -> Callable[..., Any]:
+    """A reader of objects; it returns None if a field that is a string has another type."""
 
+    def read(raw: Any, **given: Any) -> Any:
+        if not isinstance(raw, dict):
+            return None
+        reader = ObjectReader(raw)
+        own = {name: reader.any(key) for name, key in class_.keys.items()}
+        try:
+            return class_(**given, **own, extra=reader.extra())
+        except ModelTypeError:
+            return None
 
-def read_property_file(raw: Any) -> PropertyFile | None:
-    match raw:
-        case {
-            "PropertyFileName": str(name),
-            "OutputName": str(output),
-            "FilePath": str(path),
-            **rest,
-        }:
-            return PropertyFile(name, output, path, freeze(rest))
-    return None
-
-
-def read_output_parameter(raw: Any) -> OutputParameter | None:
-    match raw:
-        case {"OutputName": str(name), **rest}:
-            type_ = freeze(rest.pop("OutputType")) if "OutputType" in rest else ABSENT
-            return OutputParameter(name, type_, freeze(rest))
-    return None
+    return read

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from sagebridge.authoring.expression_json import write_value
@@ -12,9 +11,9 @@ from sagebridge.model.dependencies import Dependency
 from sagebridge.model.for_each import ForEachStep, Selector
 from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import ConditionStep, Pipeline, Step
-from sagebridge.model.step_settings import CacheConfig, OutputParameter, PropertyFile, RetryPolicy
+from sagebridge.model.step_settings import RetryPolicy, StepSetting
 from sagebridge.model.step_types import STEP_TYPES
-from sagebridge.model.values import ABSENT, Object, Value, thaw
+from sagebridge.model.values import ABSENT, Object, Value
 
 
 def definition(pipeline: Pipeline) -> dict[str, Any]:
@@ -87,11 +86,14 @@ def write_step(step: Step) -> dict[str, Any]:
         ("DependsOn", _all(step.depends_on, write_dependency)),
         ("DisplayName", step.display_name),
         ("Description", step.description),
-        ("RetryPolicies", _all(step.retry_policies, write_retry_policy)),
-        ("CacheConfig", ABSENT if step.cache_config is ABSENT else write_cache(step.cache_config)),
+        ("RetryPolicies", _all(step.retry_policies, write_setting)),
+        (
+            "CacheConfig",
+            ABSENT if step.cache_config is ABSENT else write_setting(step.cache_config),
+        ),
         *own,
-        ("PropertyFiles", _all(step.property_files, write_property_file)),
-        ("OutputParameters", _all(step.output_parameters, write_output_parameter)),
+        ("PropertyFiles", _all(step.property_files, write_setting)),
+        ("OutputParameters", _all(step.output_parameters, write_setting)),
         extra=step.extra.without(*(name for name, _ in own)),
     )
 
@@ -140,36 +142,9 @@ def write_condition(condition: Condition) -> Any:
     return write_value(condition.raw)
 
 
-def write_retry_policy(policy: RetryPolicy) -> dict[str, Any]:
-    types: Iterable[str] | str = policy.exception_types
-    if policy.one_type:
-        (types,) = policy.exception_types
-    return _object(
-        ("ExceptionType", types),
-        ("IntervalSeconds", policy.interval_seconds),
-        ("BackoffRate", policy.backoff_rate),
-        ("MaxAttempts", policy.max_attempts),
-        ("ExpireAfterMin", policy.expire_after_min),
-        extra=policy.extra,
-    )
-
-
-def write_cache(cache: CacheConfig) -> dict[str, Any]:
-    return _object(
-        ("Enabled", cache.enabled), ("ExpireAfter", cache.expire_after), extra=cache.extra
-    )
-
-
-def write_property_file(file: PropertyFile) -> dict[str, Any]:
-    return _object(
-        ("PropertyFileName", file.name),
-        ("OutputName", file.output_name),
-        ("FilePath", file.file_path),
-        extra=file.extra,
-    )
-
-
-def write_output_parameter(output: OutputParameter) -> dict[str, Any]:
-    return _object(
-        ("OutputName", output.name), ("OutputType", output.type), extra=thaw(output.extra)
-    )
+def write_setting(setting: StepSetting) -> dict[str, Any]:
+    found = {key: getattr(setting, name) for name, key in setting.keys.items()}
+    if isinstance(setting, RetryPolicy):
+        types = setting.exception_types
+        found = {"ExceptionType": types[0] if setting.one_type else types, **found}
+    return _object(*found.items(), extra=setting.extra)

@@ -1,9 +1,17 @@
-"""Converters for the fields of model classes: plain Python values to frozen ones, or TypeError."""
+"""Converters for the fields of model classes: plain Python values to frozen ones, or TypeError.
+
+The annotation of a field decides its converter, so the models have no list of converters.
+"""
 
 from __future__ import annotations
 
 import math
+import re
+import sys
+from collections import ChainMap
 from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import fields
+from functools import cache
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
@@ -15,13 +23,18 @@ from sagebridge.model.values import ABSENT, Object, exact
 Converter: TypeAlias = Callable[[Any], Any]
 
 
-def convert(record: object, owner: str, converters: Mapping[str, Converter]) -> None:
-    """Replace the fields of a new frozen object. Raises ModelTypeError for all wrong fields."""
+def convert(
+    record: Any, owner: str, special: Mapping[str, Converter] = MappingProxyType({})
+) -> None:
+    """Replace the fields of a new frozen dataclass. Raises ModelTypeError for all wrong fields.
+
+    ``special`` has converters of fields whose annotation says too little.
+    """
     problems = []
-    for name, converter in converters.items():
+    for name, converter in _converters(record.__class__).items():
         given = getattr(record, name)
         try:
-            converted = converter(given)
+            converted = special.get(name, converter)(given)
         except TypeError as error:
             problems.append(f"{owner}: {name}: {error}")
         else:
@@ -29,6 +42,24 @@ def convert(record: object, owner: str, converters: Mapping[str, Converter]) -> 
                 object.__setattr__(record, name, converted)
     if problems:
         raise ModelTypeError(problems)
+
+
+@cache
+def _converters(class_: Any) -> Mapping[str, Converter]:
+    names = ChainMap(*(vars(sys.modules[one.__module__]) for one in class_.__mro__))
+    return {one.name: _converter(str(one.type), names) for one in fields(class_)}
+
+
+def _converter(annotation: str, names: Mapping[str, Any]) -> Converter:
+    if annotation.endswith(" | Absent"):
+        return optional(_converter(annotation.removesuffix(" | Absent"), names))
+    if match := re.fullmatch(r"tuple\[(.+), \.\.\.\]", annotation):
+        return each(_converter(match[1], names))
+    if (found := _OF_ANNOTATIONS.get(annotation)) is not None:
+        return found
+    if not isinstance(kind := names.get(annotation), type):
+        return lambda given: given
+    return of(kind, f"{'an' if annotation[0] in 'AEIOU' else 'a'} {annotation}")
 
 
 def of(type_: type, expected: str) -> Converter:
@@ -92,9 +123,9 @@ def integer(given: Any) -> int:
 
 
 def number(given: Any) -> float:
-    """Accept finite integers and floats other than booleans."""
+    """Accept finite integers and floats other than booleans; a whole one becomes an int."""
     if isinstance(given, int | float) and not isinstance(given, bool) and math.isfinite(given):
-        return int(given) if isinstance(given, int) else float(given)
+        return int(given) if given == int(given) else float(given)
     raise TypeError(f"expected a number, got {shown(given)}")
 
 
@@ -109,14 +140,13 @@ def one_of(known: Collection[str]) -> Converter:
     return check
 
 
-PARAMETER_FIELDS: Mapping[str, Converter] = MappingProxyType(
+_OF_ANNOTATIONS: Mapping[str, Converter] = MappingProxyType(
     {
-        "name": string_,
-        "type": optional(string_),
-        "default": json_value,
-        "enum_values": optional(each(json_value)),
-        "description": optional(string_),
-        "extra": object_,
-        "limits": object_,
+        "Object": object_,
+        "Value": json_value,
+        "bool": boolean,
+        "float": number,
+        "int": integer,
+        "str": string_,
     }
 )

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from sagebridge.model.converters import Converter, convert, object_, string_
+from sagebridge.model.converters import convert
 from sagebridge.model.display import shown
-from sagebridge.model.expressions import HasProperties, Properties, RunTimeExpression, json_value
+from sagebridge.model.expressions import HasProperties, Properties, RunTimeExpression
 from sagebridge.model.values import ABSENT, EMPTY, Object, Strict, Value, freeze
 
 COMPLETED, FAILED, STOPPED, ANY = "Completed", "Failed", "Stopped", "Any"
@@ -42,7 +42,7 @@ class Dependency(Strict):
         ) -> None: ...
 
     def __post_init__(self) -> None:
-        convert(self, "dependency", _FIELDS)
+        convert(self, "dependency")
 
     @property
     def is_known(self) -> bool:
@@ -107,8 +107,3 @@ def _name(given: Any) -> str:
     if isinstance(properties, Properties):
         return properties._get.name
     raise TypeError(f"expected a step or a step name, got {shown(given)}")
-
-
-_FIELDS: Mapping[str, Converter] = MappingProxyType(
-    {"step": string_, "trigger": json_value, "extra": object_}
-)

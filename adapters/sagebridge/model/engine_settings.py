@@ -5,24 +5,12 @@ They belong to a step, or to the DAG or flow itself.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from sagebridge.model.converters import (
-    Converter,
-    boolean,
-    convert,
-    each,
-    integer,
-    number,
-    of,
-    one_of,
-    optional,
-    string_,
-)
+from sagebridge.model.converters import convert, one_of
 from sagebridge.model.functions import Function
 from sagebridge.model.values import ABSENT, Absent, Strict
 
@@ -59,7 +47,8 @@ class Hook(Strict):
     engine: Engine = "airflow"
 
     def __post_init__(self) -> None:
-        convert(self, "hook", _HOOK_FIELDS)
+        special = {"event": one_of(HOOK_EVENTS), "engine": one_of(("airflow", "prefect"))}
+        convert(self, "hook", special)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -131,7 +120,7 @@ class EngineSettings(Strict):
         ) -> None: ...
 
     def __post_init__(self) -> None:
-        convert(self, "engine settings", _FIELDS)
+        convert(self, "engine settings", {"trigger_rule": one_of(("", *TRIGGER_RULES))})
         if not any(self.retry_delays):  # no delay is the default
             object.__setattr__(self, "retry_delays", ())
         # Files have an argument per event and engine, so only the order in each of them counts.
@@ -145,42 +134,7 @@ class EngineSettings(Strict):
         return {name: value for name, value in values.items() if value != _DEFAULTS[name]}
 
 
-def _number(given: Any) -> float:
-    """A number; a whole one is an int, so that equal settings are written alike."""
-    found: float = number(given)
-    return int(found) if math.isfinite(found) and found == int(found) else found
-
-
 _DEFAULTS: Mapping[str, Any] = MappingProxyType(
     {one.name: one.default for one in fields(EngineSettings)}
-)
-_HOOK_FIELDS: Mapping[str, Converter] = MappingProxyType(
-    {
-        "event": one_of(HOOK_EVENTS),
-        "function": of(Function, "a Function"),
-        "engine": one_of(("airflow", "prefect")),
-    }
-)
-_FIELDS: Mapping[str, Converter] = MappingProxyType(
-    {
-        **dict.fromkeys(("retries", "concurrency", "priority"), optional(integer)),
-        **dict.fromkeys(
-            (
-                "backoff",
-                "max_retry_delay",
-                "timeout",
-                "poll_interval",
-                "poll_timeout",
-                "poll_backoff",
-            ),
-            optional(_number),
-        ),
-        "retry_delays": each(_number),
-        "trigger_rule": one_of(("", *TRIGGER_RULES)),
-        **dict.fromkeys(("group", "tags"), each(string_)),
-        **dict.fromkeys(("doc", "pool"), string_),
-        **dict.fromkeys(("soft_fail", "setup"), boolean),
-        "hooks": each(of(Hook, "a Hook")),
-    }
 )
 NO_SETTINGS = EngineSettings()

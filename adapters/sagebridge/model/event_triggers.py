@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeAlias
 
-from sagebridge.model.converters import Converter, boolean, convert, object_, optional, string_
+from sagebridge.model.converters import convert
 from sagebridge.model.display import shown
 from sagebridge.model.schedules import Schedule
 from sagebridge.model.values import ABSENT, EMPTY, Absent, Object, Strict, Value
@@ -53,17 +52,7 @@ class EventTrigger(Strict):
         ) -> None: ...
 
     def __post_init__(self) -> None:
-        convert(self, f"event trigger {shown(self.name)}", _FIELDS)
-
-
-_FIELDS: Mapping[str, Converter] = MappingProxyType(
-    {
-        "name": string_,
-        **dict.fromkeys(("pattern", "parameters", "extra"), object_),
-        **dict.fromkeys(("queue", "description"), optional(string_)),
-        "enabled": boolean,
-    }
-)
+        convert(self, f"event trigger {shown(self.name)}")
 
 
 Starter: TypeAlias = Schedule | EventTrigger

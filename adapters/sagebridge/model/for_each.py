@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
 
-from sagebridge.model.converters import Converter, convert, object_, of, optional
+from sagebridge.model.converters import Converter, convert
 from sagebridge.model.display import shown
 from sagebridge.model.engine_settings import NO_SETTINGS, EngineSettings
-from sagebridge.model.expressions import Get, Index, Key, Member, json_value
+from sagebridge.model.expressions import Get, Index, Key, Member
 from sagebridge.model.pipeline import (
     STEP_FIELDS,
     Dependencies,
@@ -53,7 +53,7 @@ class Selector(Strict):
         ) -> None: ...
 
     def __post_init__(self) -> None:
-        convert(self, "selector", _SELECTOR_FIELDS)
+        convert(self, "selector")
 
 
 def max_by(field: Value) -> Selector:
@@ -164,21 +164,6 @@ def most_iterations(step: ForEachStep) -> int:
     return limit if isinstance(limit, int) and limit > 0 else MOST_CONCURRENT
 
 
-def is_item(value: Value) -> bool:
-    """Whether a value refers to the item of the iteration."""
-    return isinstance(value, Get) and value.root == ITEM
-
-
-_SELECTOR_FIELDS: Mapping[str, Converter] = MappingProxyType(
-    {"pick": json_value, "field": json_value, "extra": object_}
-)
 _FOR_EACH_FIELDS: Mapping[str, Converter] = MappingProxyType(
-    {
-        **STEP_FIELDS,
-        "type": type_is("ForEach"),
-        "items": json_value,
-        "max_concurrency": json_value,
-        "selector": optional(of(Selector, "a Selector")),
-        "body": inner_steps,
-    }
+    {**STEP_FIELDS, "type": type_is("ForEach"), "body": inner_steps}
 )

@@ -63,10 +63,10 @@ class Parameter(Strict):
 
     def __post_init__(self) -> None:
         # Imported here because expressions are built from parameters.
-        from sagebridge.model.converters import PARAMETER_FIELDS, convert
+        from sagebridge.model.converters import convert
 
         owner = f"parameter {shown(self.name)}"
-        convert(self, owner, PARAMETER_FIELDS)
+        convert(self, owner)
         try:
             check_limits(self.value_type, self.limits)
         except TypeError as error:

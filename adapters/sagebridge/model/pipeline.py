@@ -17,9 +17,7 @@ from sagebridge.model.converters import (
     Converter,
     convert,
     each,
-    integer,
     object_,
-    of,
     optional,
     string_,
 )
@@ -213,7 +211,7 @@ class Parallelism(Strict):
     max_parallel_execution_steps: int
 
     def __post_init__(self) -> None:
-        convert(self, "parallelism", {"max_parallel_execution_steps": integer})
+        convert(self, "parallelism")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -358,26 +356,7 @@ def _connections(given: Any) -> Object:
     return connections
 
 
-_EXTRA: Mapping[str, Converter] = MappingProxyType({"extra": object_})
-_ENGINE: Mapping[str, Converter] = MappingProxyType(
-    {"engine": of(EngineSettings, "an EngineSettings")}
-)
-STEP_FIELDS: Mapping[str, Converter] = MappingProxyType(
-    {
-        "name": string_,
-        "type": string_,
-        "arguments": json_value,
-        "depends_on": optional(each(dependency)),
-        "retry_policies": optional(each(of(RetryPolicy, "a RetryPolicy"))),
-        "cache_config": optional(of(CacheConfig, "a CacheConfig")),
-        "property_files": optional(each(of(PropertyFile, "a PropertyFile"))),
-        "output_parameters": optional(each(of(OutputParameter, "an OutputParameter"))),
-        "display_name": optional(string_),
-        "description": optional(string_),
-        **_EXTRA,
-        **_ENGINE,
-    }
-)
+STEP_FIELDS: Mapping[str, Converter] = MappingProxyType({"depends_on": optional(each(dependency))})
 _steps = each(_step)
 inner_steps = optional(_steps)
 _CONDITION_STEP_FIELDS: Mapping[str, Converter] = MappingProxyType(
@@ -393,23 +372,7 @@ _PIPELINE_FIELDS: Mapping[str, Converter] = MappingProxyType(
     {
         "name": lambda given: given if given is None else string_(given),
         "steps": _steps,
-        "parameters": optional(each(of(Parameter, "a Parameter"))),
-        "version": json_value,
-        "metadata": json_value,
-        "experiment_config": json_value,
-        "mlflow_config": json_value,
-        "display_name": optional(string_),
-        "description": optional(string_),
-        "role_arn": optional(string_),
-        "tags": json_value,
-        "parallelism": optional(of(Parallelism, "a Parallelism")),
-        "request": object_,
         "connections": _connections,
         "key_order": _key_order,
-        "origin": string_,
-        "schedules": each(of(Schedule, "a Schedule")),
-        "event_triggers": each(of(EventTrigger, "an EventTrigger")),
-        **_EXTRA,
-        **_ENGINE,
     }
 )

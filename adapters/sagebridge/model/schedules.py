@@ -6,17 +6,10 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import MISSING, dataclass, fields
 from datetime import UTC, datetime
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from sagebridge.model.converters import (
-    Converter,
-    boolean,
     convert,
-    integer,
-    object_,
-    optional,
-    string_,
 )
 from sagebridge.model.display import shown
 from sagebridge.model.schedule_expressions import Timing, parse_expression
@@ -81,7 +74,7 @@ class Schedule(Strict):
         ) -> None: ...
 
     def __post_init__(self) -> None:
-        convert(self, f"schedule {shown(self.name)}", _FIELDS)
+        convert(self, f"schedule {shown(self.name)}")
 
     @property
     def timing(self) -> Timing:
@@ -112,14 +105,3 @@ def in_utc(instant: datetime) -> str:
     with suppress(OverflowError):
         instant = instant.astimezone(UTC)
     return instant.isoformat().replace("+00:00", "Z")
-
-
-_FIELDS: Mapping[str, Converter] = MappingProxyType(
-    {
-        **dict.fromkeys(("name", "expression", "timezone"), string_),
-        **dict.fromkeys(("start", "end", "description"), optional(string_)),
-        **dict.fromkeys(("flexible_minutes", "max_age_seconds"), optional(integer)),
-        "enabled": boolean,
-        **dict.fromkeys(("parameters", "extra"), object_),
-    }
-)

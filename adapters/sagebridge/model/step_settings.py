@@ -5,17 +5,33 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from sagebridge.errors import ModelTypeError
-from sagebridge.model.converters import Converter, convert, each, object_, string_
-from sagebridge.model.expressions import json_value
+from sagebridge.model.converters import convert
 from sagebridge.model.values import ABSENT, EMPTY, Object, Strict, Value
 
 
+class StepSetting(Strict):
+    """An object in a step of a definition; ``keys`` has the key of each of its fields."""
+
+    __slots__ = ()
+    keys: ClassVar[Mapping[str, str]]
+    extra: Object
+
+
 @dataclass(frozen=True, slots=True, eq=False)
-class RetryPolicy(Strict):
+class RetryPolicy(StepSetting):
     """One item of ``RetryPolicies``. ``one_type``: ``ExceptionType`` is a string, not a list."""
+
+    keys: ClassVar[Mapping[str, str]] = MappingProxyType(
+        {
+            "interval_seconds": "IntervalSeconds",
+            "backoff_rate": "BackoffRate",
+            "max_attempts": "MaxAttempts",
+            "expire_after_min": "ExpireAfterMin",
+        }
+    )
 
     exception_types: tuple[str, ...]
     interval_seconds: Value = ABSENT
@@ -39,15 +55,19 @@ class RetryPolicy(Strict):
         ) -> None: ...
 
     def __post_init__(self) -> None:
-        convert(self, "retry policy", _RETRY_FIELDS)
+        convert(self, "retry policy")
         if self.one_type and len(self.exception_types) != 1:
             problem = f"expected one type with one_type, got {len(self.exception_types)}"
             raise ModelTypeError([f"retry policy: exception_types: {problem}"])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class CacheConfig(Strict):
+class CacheConfig(StepSetting):
     """The cache of a step: ``CacheConfig(True, "PT1H")``."""
+
+    keys: ClassVar[Mapping[str, str]] = MappingProxyType(
+        {"enabled": "Enabled", "expire_after": "ExpireAfter"}
+    )
 
     enabled: Value = ABSENT
     expire_after: Value = ABSENT
@@ -63,15 +83,19 @@ class CacheConfig(Strict):
         ) -> None: ...
 
     def __post_init__(self) -> None:
-        convert(self, "cache config", _CACHE_FIELDS)
+        convert(self, "cache config")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class PropertyFile(Strict):
+class PropertyFile(StepSetting):
     """A JSON file that :func:`json_get` can read.
 
     ``file_path`` is relative to the step's output ``output_name``.
     """
+
+    keys: ClassVar[Mapping[str, str]] = MappingProxyType(
+        {"name": "PropertyFileName", "output_name": "OutputName", "file_path": "FilePath"}
+    )
 
     name: str
     output_name: str
@@ -85,13 +109,16 @@ class PropertyFile(Strict):
         ) -> None: ...
 
     def __post_init__(self) -> None:
-        strings = dict.fromkeys(("name", "output_name", "file_path"), string_)
-        convert(self, "property file", {**strings, **_EXTRA})
+        convert(self, "property file")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class OutputParameter(Strict):
+class OutputParameter(StepSetting):
     """A named value that a Lambda or Callback step returns."""
+
+    keys: ClassVar[Mapping[str, str]] = MappingProxyType(
+        {"name": "OutputName", "type": "OutputType"}
+    )
 
     name: str
     type: Value = ABSENT
@@ -104,23 +131,4 @@ class OutputParameter(Strict):
         ) -> None: ...
 
     def __post_init__(self) -> None:
-        convert(self, "output parameter", _OUTPUT_FIELDS)
-
-
-_EXTRA: Mapping[str, Converter] = MappingProxyType({"extra": object_})
-_RETRY_FIELDS: Mapping[str, Converter] = MappingProxyType(
-    {
-        "exception_types": each(string_),
-        "interval_seconds": json_value,
-        "backoff_rate": json_value,
-        "max_attempts": json_value,
-        "expire_after_min": json_value,
-        **_EXTRA,
-    }
-)
-_CACHE_FIELDS: Mapping[str, Converter] = MappingProxyType(
-    {"enabled": json_value, "expire_after": json_value, **_EXTRA}
-)
-_OUTPUT_FIELDS: Mapping[str, Converter] = MappingProxyType(
-    {"name": string_, "type": json_value, **_EXTRA}
-)
+        convert(self, "output parameter")
