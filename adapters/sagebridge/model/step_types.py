@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
 EXCEPTION_TYPES = (
     "Step.SERVICE_FAULT",
@@ -32,6 +32,8 @@ class StepType:
         summary: the docstring of its operator and its Prefect function; names the AWS call.
         metadata: its member of PipelineExecutionStepMetadata; the default is its name.
         makes: what the step creates on AWS; ``nothing`` if it makes no AWS call.
+        resource: what it creates, as SageMaker's API names it: CreateTrainingJob creates a
+            ``TrainingJob``. ``requests``, ``filled_in`` and ``outputs`` follow from it.
         members: Python arguments for keys next to ``Arguments``, such as ``function_arn`` for
             ``FunctionArn``.
         required: the required ones of these keys; if there are any, ``Arguments`` is optional.
@@ -70,6 +72,7 @@ class StepType:
     summary: str
     metadata: str = ""
     makes: Literal["job", "resource", "call", "nothing"] = "job"
+    resource: str = ""
     members: Mapping[str, str] = field(default_factory=dict)
     required: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
@@ -97,8 +100,15 @@ class StepType:
     has_operator: bool = True
 
     def __post_init__(self) -> None:
-        if not self.metadata:
-            object.__setattr__(self, "metadata", self.name)
+        defaults: dict[str, Any] = {"metadata": self.name}
+        if self.resource:
+            defaults["requests"] = {"": f"sagemaker:Create{self.resource}"}
+            defaults["filled_in"] = (f"{self.resource}Name",)
+            if not self.check_types:  # its properties are not those of its job
+                defaults["outputs"] = (f"sagemaker:Describe{self.resource}",)
+        for name, value in defaults.items():
+            if not getattr(self, name):
+                object.__setattr__(self, name, value)
 
     @property
     def needs_aws(self) -> bool:
@@ -125,8 +135,13 @@ class StepType:
     @property
     def function(self) -> str:
         """The name of the Prefect function, with ``_`` appended if it is a Python keyword."""
-        words = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", self.name).lower()
+        words = snake_case(self.name)
         return f"{words}_" if keyword.iskeyword(words) else words
+
+
+def snake_case(name: str) -> str:
+    """``auto_ml_job`` for ``AutoMLJob``, as boto3 does."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
 
 
 _CHECK_MEMBERS = {
@@ -168,9 +183,7 @@ _ROWS = (
         cached_by=("AppSpecification", "Environment", "ProcessingInputs"),
         list_keys={"Outputs": "OutputName", "ProcessingInputs": "InputName"},
         console_page="processing-jobs",
-        requests={"": "sagemaker:CreateProcessingJob"},
-        filled_in=("ProcessingJobName",),
-        outputs=("sagemaker:DescribeProcessingJob",),
+        resource="ProcessingJob",
         synthetic=("PropertyFiles",),
         local=True,
     ),
@@ -191,9 +204,7 @@ _ROWS = (
         list_keys={"FinalMetricDataList": "MetricName", "InputDataConfig": "ChannelName"},
         console_page="jobs",
         results={"model artifact": "ModelArtifacts.S3ModelArtifacts"},
-        requests={"": "sagemaker:CreateTrainingJob"},
-        filled_in=("TrainingJobName",),
-        outputs=("sagemaker:DescribeTrainingJob",),
+        resource="TrainingJob",
         local=True,
     ),
     StepType(
@@ -208,8 +219,7 @@ _ROWS = (
         ),
         not_retried=("SageMaker.JOB_INTERNAL_ERROR",),
         one_of=("TrainingJobDefinition", "TrainingJobDefinitions"),
-        requests={"": "sagemaker:CreateHyperParameterTuningJob"},
-        filled_in=("HyperParameterTuningJobName",),
+        resource="HyperParameterTuningJob",
         outputs=(
             "sagemaker:DescribeHyperParameterTuningJob",
             "sagemaker:ListTrainingJobsForHyperParameterTuningJob",
@@ -234,9 +244,7 @@ _ROWS = (
         ),
         not_retried=("SageMaker.JOB_INTERNAL_ERROR",),
         refused=("ModelDeployConfig", "GenerateCandidateDefinitionsOnly"),
-        requests={"": "sagemaker:CreateAutoMLJob"},
-        filled_in=("AutoMLJobName",),
-        outputs=("sagemaker:DescribeAutoMLJob",),
+        resource="AutoMLJob",
         synthetic=("BestCandidateProperties",),
         limits=("only the mode ENSEMBLING",),
         results={"best candidate": "BestCandidate.CandidateName"},
@@ -247,9 +255,7 @@ _ROWS = (
         takes=("CacheConfig", "RetryPolicies"),
         cached_by=("JobCategory", "JobConfigDocument", "JobConfigSchemaVersion"),
         json_documents=("JobConfigDocument",),
-        requests={"": "sagemaker:CreateJob"},
-        filled_in=("JobName",),
-        outputs=("sagemaker:DescribeJob",),
+        resource="Job",
     ),
     StepType(
         name="Model",
@@ -258,9 +264,7 @@ _ROWS = (
         takes=("RetryPolicies",),
         console_page="models",
         results={"model": "ModelArn"},
-        requests={"": "sagemaker:CreateModel"},
-        filled_in=("ModelName",),
-        outputs=("sagemaker:DescribeModel",),
+        resource="Model",
         local=True,
     ),
     StepType(
@@ -269,8 +273,7 @@ _ROWS = (
         makes="resource",
         takes=("RetryPolicies",),
         results={"model package": "ModelPackageArn", "approval": "ModelApprovalStatus"},
-        requests={"": "sagemaker:CreateModelPackage"},
-        outputs=("sagemaker:DescribeModelPackage",),
+        resource="ModelPackage",
         local=True,
     ),
     StepType(
@@ -281,9 +284,7 @@ _ROWS = (
         cached_by=("DataProcessing", "Environment", "ModelName", "TransformInput"),
         console_page="transform-jobs",
         results={"predictions": "TransformOutput.S3OutputPath"},
-        requests={"": "sagemaker:CreateTransformJob"},
-        filled_in=("TransformJobName",),
-        outputs=("sagemaker:DescribeTransformJob",),
+        resource="TransformJob",
         local=True,
     ),
     StepType(
@@ -343,8 +344,7 @@ _ROWS = (
         takes=("CacheConfig", "RetryPolicies"),
         cached_by=(*_CHECK_KEYS, "ModelName"),
         check_types=("DATA_BIAS", "MODEL_BIAS", "MODEL_EXPLAINABILITY"),
-        requests={"": "sagemaker:CreateProcessingJob"},
-        filled_in=("ProcessingJobName",),
+        resource="ProcessingJob",
         console_page="processing-jobs",
         limits=(
             "`ProcessingOutputConfig` needs one output, or one named `analysis_result`",
@@ -358,8 +358,7 @@ _ROWS = (
         takes=("CacheConfig", "RetryPolicies"),
         cached_by=(*_CHECK_KEYS, "SuppliedBaselineStatistics"),
         check_types=("DATA_QUALITY", "MODEL_QUALITY"),
-        requests={"": "sagemaker:CreateProcessingJob"},
-        filled_in=("ProcessingJobName",),
+        resource="ProcessingJob",
         console_page="processing-jobs",
         limits=(
             "`ProcessingOutputConfig` needs one output, or one named `quality_check_output`",
@@ -400,9 +399,7 @@ _ROWS = (
         list_keys={"ProductionVariants": "VariantName"},
         console_page="endpoints",
         results={"endpoint": "EndpointArn"},
-        requests={"": "sagemaker:CreateEndpoint"},
-        filled_in=("EndpointName",),
-        outputs=("sagemaker:DescribeEndpoint",),
+        resource="Endpoint",
     ),
     StepType(
         name="EndpointConfig",
@@ -423,9 +420,7 @@ _ROWS = (
         list_keys={"ProductionVariants": "VariantName"},
         console_page="endpointConfig",
         results={"endpoint configuration": "EndpointConfigArn"},
-        requests={"": "sagemaker:CreateEndpointConfig"},
-        filled_in=("EndpointConfigName",),
-        outputs=("sagemaker:DescribeEndpointConfig",),
+        resource="EndpointConfig",
     ),
     StepType(
         name="InferenceComponent",
@@ -435,9 +430,7 @@ _ROWS = (
         ),
         makes="resource",
         results={"inference component": "InferenceComponentArn"},
-        requests={"": "sagemaker:CreateInferenceComponent"},
-        filled_in=("InferenceComponentName",),
-        outputs=("sagemaker:DescribeInferenceComponent",),
+        resource="InferenceComponent",
     ),
     StepType(
         name="Lineage",

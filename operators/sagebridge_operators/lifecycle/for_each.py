@@ -18,6 +18,7 @@ from sagebridge.model.code_steps import RETURN_VALUE
 from sagebridge.model.expressions import Get, Index, Key, Member, Token
 from sagebridge.model.for_each import MAX_BY, ForEachStep, Selector, iteration_name
 from sagebridge.model.pipeline import Pipeline, Steps
+from sagebridge.model.step_types import snake_case
 from sagebridge.model.values import ABSENT
 from sagebridge_operators.lifecycle import opening
 from sagebridge_operators.lifecycle.attempt import Attempt, Failure
@@ -262,7 +263,7 @@ def _reduced(
         "FailedStepCount": states.count("Failed"),
         "StoppedStepCount": states.count("Stopped"),
     }
-    counts = {_snake(name): value for name, value in document.items() if name != "Status"}
+    counts = {snake_case(name): value for name, value in document.items() if name != "Status"}
     outputs = {"step": step.name, "type": step.type, "status": state, **counts}
     if skipped:
         outputs["skipped_iterations"] = len(skipped)
@@ -393,7 +394,3 @@ def _selector_step(step: ForEachStep) -> str:
 def _for_each(task: StepTask) -> ForEachStep:
     assert isinstance(task.step, ForEachStep)
     return task.step
-
-
-def _snake(name: str) -> str:
-    return "".join(f"_{one.lower()}" if one.isupper() else one for one in name).removeprefix("_")

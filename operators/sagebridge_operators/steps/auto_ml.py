@@ -62,15 +62,8 @@ def _outputs(description: Mapping[str, Any]) -> dict[str, Any]:
 
 STEP = AutoML(
     type="AutoML",
-    create="create_auto_ml_job",
-    describe="describe_auto_ml_job",
-    stop="stop_auto_ml_job",
-    listing=("list_auto_ml_jobs", "AutoMLJobSummaries"),
     arn_kind="automl-job",
-    name_key="AutoMLJobName",
-    arn_key="AutoMLJobArn",
     name_limit=32,
-    status_key="AutoMLJobStatus",
     interim=frozenset(("InProgress", "Stopping")),
     end_key="EndTime",
     s3_inputs="InputDataConfig[].DataSource.S3DataSource.S3Uri",

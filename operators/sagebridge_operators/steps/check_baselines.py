@@ -98,17 +98,9 @@ class Check(JobType):
         registered: for each ``CheckType``, the members of DriftCheckBaselines with these files.
     """
 
-    create: str = PROCESSING.create
-    describe: str = PROCESSING.describe
-    stop: str | None = PROCESSING.stop
-    listing: tuple[str, str] | None = PROCESSING.listing
     more_calls: tuple[str, ...] = ("describe_model_package",)
     lists: tuple[str, ...] = ("list_model_packages",)
     s3_calls: tuple[str, ...] = ("GetObject",)
-    name_key: str = PROCESSING.name_key
-    arn_key: str = PROCESSING.arn_key
-    status_key: str | None = PROCESSING.status_key
-    end_key: str = "ProcessingEndTime"
     reason_keys: tuple[str, ...] = PROCESSING.reason_keys
     takes_experiment: bool = True
     outputs: Callable[[Mapping[str, Any]], dict[str, Any]] = _outputs

@@ -20,12 +20,8 @@ def _wanted(body: Mapping[str, Any]) -> str:
 _BUSY = frozenset(("Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting"))
 STEP = Updated(
     type="Endpoint",
-    create="create_endpoint",
-    describe="describe_endpoint",
     own_calls=("update_endpoint",),
     uses=("endpoint-config",),
-    name_key="EndpointName",
-    arn_key="EndpointArn",
     role_key=None,
     status_key="EndpointStatus",
     states={

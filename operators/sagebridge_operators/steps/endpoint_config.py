@@ -34,10 +34,6 @@ def _wanted(body: Mapping[str, Any]) -> str:
 
 STEP = EndpointConfig(
     type="EndpointConfig",
-    create="create_endpoint_config",
-    describe="describe_endpoint_config",
-    name_key="EndpointConfigName",
-    arn_key="EndpointConfigArn",
     role_key="ExecutionRoleArn",
     uses=("model",),
     wanted=_wanted,

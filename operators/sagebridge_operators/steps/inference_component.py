@@ -32,12 +32,8 @@ def _wanted(body: Mapping[str, Any]) -> str:
 _BUSY = frozenset(("Creating", "Updating", "Deleting"))
 STEP = InferenceComponent(
     type="InferenceComponent",
-    create="create_inference_component",
-    describe="describe_inference_component",
     own_calls=("update_inference_component",),
     uses=("endpoint",),
-    name_key="InferenceComponentName",
-    arn_key="InferenceComponentArn",
     role_key=None,
     status_key="InferenceComponentStatus",
     states={"InService": "Succeeded", "Failed": "Failed", "RolledBack": "Failed"},

@@ -67,12 +67,7 @@ def _outputs(description: Mapping[str, Any]) -> dict[str, Any]:
 
 STEP = Job(
     type="Job",
-    create="create_job",
-    describe="describe_job",
-    stop="stop_job",
-    name_key="JobName",
-    arn_key="JobArn",
-    status_key="JobStatus",
+    listing=(),
     states={
         "Completed": "Succeeded",
         "Failed": "Failed",
@@ -80,7 +75,6 @@ STEP = Job(
         "DeleteFailed": "Failed",
     },
     interim=frozenset(("InProgress", "Stopping", "Deleting")),
-    end_key="EndTime",
     arn_kind="job/*",
     dropped_arguments=("JobName",),
     outputs=_outputs,

@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol
 
 from sagebridge.model.job_names import name_prefix
 from sagebridge.model.pipeline import Step
+from sagebridge.model.step_types import STEP_TYPES, snake_case
 from sagebridge.model.values import ABSENT, Value
 from sagebridge_operators.run_errors import FailureKind, StepFailed
 
@@ -46,11 +47,14 @@ class Services(Protocol):
 class JobType:
     """The operations and fields of one type of job or resource.
 
+    Those of a SageMaker resource are named after it: the row of the type in ``model/step_types.py``
+    has its ``resource``, and only other names are given.
+
     Args:
         type: the ``Type`` of the step.
         create, describe, stop: boto3 methods; ``stop`` is None if AWS cannot stop the resource.
         listing: the boto3 method that lists by NameContains and StatusEquals, and the field with
-            its results; None for a type without one.
+            its results; empty for a type without one.
         more_calls: other boto3 methods that the type calls.
         lists: the boto3 methods of other lists that the type reads.
         s3_calls: what the caller itself does in S3, as IAM actions.
@@ -93,10 +97,10 @@ class JobType:
 
     type: str
     service: str = "sagemaker"
-    create: str
-    describe: str
+    create: str = ""
+    describe: str = ""
     stop: str | None = None
-    listing: tuple[str, str] | None = None
+    listing: tuple[str, ...] | None = None
     more_calls: tuple[str, ...] = ()
     lists: tuple[str, ...] = ()
     s3_calls: tuple[str, ...] = ()
@@ -104,8 +108,8 @@ class JobType:
     arn_kind: str = ""
     uses: tuple[str, ...] = ()
     owned: bool = True
-    name_key: str
-    arn_key: str
+    name_key: str = ""
+    arn_key: str = ""
     name_limit: int = 63
     role_key: str | None = "RoleArn"
     status_key: str | None = None
@@ -136,6 +140,21 @@ class JobType:
     also_resolved: Mapping[str, Value] = field(default_factory=dict)
     permissions: tuple[tuple[tuple[str, ...], str], ...] = ()
     fails_when_stopped: bool = False
+
+    def __post_init__(self) -> None:
+        row = STEP_TYPES.get(self.type)
+        if row is None or not row.resource:
+            return
+        name, words = row.resource, snake_case(row.resource)
+        names: dict[str, Any] = {"create": f"create_{words}", "describe": f"describe_{words}"}
+        names |= {"name_key": f"{name}Name", "arn_key": f"{name}Arn"}
+        if row.makes == "job":
+            names |= {"stop": f"stop_{words}", "status_key": f"{name}Status"}
+            names["listing"] = (f"list_{words}s", f"{name}Summaries")
+            names["end_key"] = f"{name.removesuffix('Job')}EndTime"
+        for field_name, value in names.items():
+            if getattr(self, field_name) in ("", None):
+                object.__setattr__(self, field_name, value)
 
     @property
     def described(self) -> bool:
@@ -256,7 +275,7 @@ class JobType:
 
         A job that is Stopping or has just been created may be missing.
         """
-        if self.listing is None:
+        if not self.listing:
             return None
         method, field = self.listing
         names, request = set[str](), {"NameContains": contains, "StatusEquals": "InProgress"}

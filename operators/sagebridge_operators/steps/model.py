@@ -6,10 +6,6 @@ from sagebridge_operators.steps.job_type import JobType
 
 STEP = JobType(
     type="Model",
-    create="create_model",
-    describe="describe_model",
-    name_key="ModelName",
-    arn_key="ModelArn",
     role_key="ExecutionRoleArn",
     s3_inputs=(
         "[PrimaryContainer, Containers[]][].[ModelDataUrl, ModelDataSource.S3DataSource.S3Uri][]"

@@ -61,7 +61,7 @@ def _statements(job_type: JobType) -> Iterator[dict[str, Any]]:
             yield allow(actions, arn(f"{one}/*"))
     if job_type.s3_calls:
         yield allow([f"s3:{call}" for call in job_type.s3_calls], "arn:aws:s3:::BUCKET/*")
-    if job_type.listing is not None:  # a List action has no resource
+    if job_type.listing:  # a List action has no resource
         yield allow([named(one) for one in (job_type.listing[0], *job_type.lists)], "*")
     if job_type.log_group is not None:
         group = f"arn:aws:logs:*:{ACCOUNT}:log-group:{job_type.log_group}:*"

@@ -20,13 +20,6 @@ def _outputs(found: Mapping[str, Any]) -> dict[str, Any]:
 
 STEP = JobType(
     type="Processing",
-    create="create_processing_job",
-    describe="describe_processing_job",
-    stop="stop_processing_job",
-    listing=("list_processing_jobs", "ProcessingJobSummaries"),
-    name_key="ProcessingJobName",
-    arn_key="ProcessingJobArn",
-    status_key="ProcessingJobStatus",
     reason_keys=("FailureReason", "ExitMessage"),
     takes_experiment=True,
     outputs=_outputs,

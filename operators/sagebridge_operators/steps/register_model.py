@@ -52,12 +52,8 @@ def ensure_group(client: Any, group: str) -> None:
 
 STEP = RegisterModel(
     type="RegisterModel",
-    create="create_model_package",
-    describe="describe_model_package",
     more_calls=("describe_model_package_group", "create_model_package_group"),
     found_by="token",
-    name_key="ModelPackageName",
-    arn_key="ModelPackageArn",
     owned=False,
     role_key=None,
     status_key="ModelPackageStatus",

@@ -6,13 +6,6 @@ from sagebridge_operators.steps.job_type import JobType
 
 STEP = JobType(
     type="Training",
-    create="create_training_job",
-    describe="describe_training_job",
-    stop="stop_training_job",
-    listing=("list_training_jobs", "TrainingJobSummaries"),
-    name_key="TrainingJobName",
-    arn_key="TrainingJobArn",
-    status_key="TrainingJobStatus",
     takes_experiment=True,
     log_group="/aws/sagemaker/TrainingJobs",
     s3_inputs="InputDataConfig[].DataSource.S3DataSource.S3Uri",

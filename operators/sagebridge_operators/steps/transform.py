@@ -6,14 +6,7 @@ from sagebridge_operators.steps.job_type import JobType
 
 STEP = JobType(
     type="Transform",
-    create="create_transform_job",
-    describe="describe_transform_job",
-    stop="stop_transform_job",
-    listing=("list_transform_jobs", "TransformJobSummaries"),
-    name_key="TransformJobName",
-    arn_key="TransformJobArn",
     role_key=None,
-    status_key="TransformJobStatus",
     takes_experiment=True,
     log_group="/aws/sagemaker/TransformJobs",
     s3_inputs="TransformInput.DataSource.S3DataSource.S3Uri",

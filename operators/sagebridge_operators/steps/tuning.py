@@ -90,16 +90,9 @@ def _outputs(description: Mapping[str, Any]) -> dict[str, Any]:
 _EACH = "[TrainingJobDefinition, TrainingJobDefinitions[]][]"
 STEP = Tuning(
     type="Tuning",
-    create="create_hyper_parameter_tuning_job",
-    describe="describe_hyper_parameter_tuning_job",
-    stop="stop_hyper_parameter_tuning_job",
-    listing=("list_hyper_parameter_tuning_jobs", "HyperParameterTuningJobSummaries"),
     own_calls=("list_training_jobs_for_hyper_parameter_tuning_job",),
-    name_key="HyperParameterTuningJobName",
-    arn_key="HyperParameterTuningJobArn",
     name_limit=32,
     role_key=None,
-    status_key="HyperParameterTuningJobStatus",
     states={
         "Completed": "Succeeded",
         "Failed": "Failed",
@@ -107,7 +100,6 @@ STEP = Tuning(
         "DeleteFailed": "Failed",
     },
     interim=frozenset(("InProgress", "Stopping", "Deleting")),
-    end_key="HyperParameterTuningEndTime",
     s3_inputs=f"{_EACH}.InputDataConfig[].DataSource.S3DataSource.S3Uri",
     s3_outputs=f"{_EACH}.OutputDataConfig.S3OutputPath",
     outputs=_outputs,
