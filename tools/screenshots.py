@@ -24,7 +24,7 @@ import httpx
 from websockets.sync.client import ClientConnection, connect
 
 import sagebridge
-from sagebridge_operators.launch.engine_login import Login
+from sagebridge_operators.launch.engine_apis import Login
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 EXAMPLE = CHECKOUT / "pipelines" / "abalone"

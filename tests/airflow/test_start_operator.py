@@ -26,7 +26,7 @@ from sagebridge_operators.airflow import (
     dag_builder,
     load_folder,
 )
-from sagebridge_operators.airflow.definition_files import Definition
+from sagebridge_operators.airflow.dag_builder import Definition
 from sagebridge_operators.airflow.start_operator import run_id
 from tests.dagtest import FinishedRun, dagbags, migrated, new_id, play, store
 from tests.fakes import FakeBackend

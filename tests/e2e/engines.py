@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import psutil
 
-from sagebridge_operators.launch.engine_login import Login
+from sagebridge_operators.launch.engine_apis import Login
 from tests.e2e.desk import ENGINE, RunningCommand, marked
 
 TITLE = ENGINE.title()

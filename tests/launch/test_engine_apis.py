@@ -9,8 +9,7 @@ import httpx
 import pytest
 
 from sagebridge.errors import ServiceError
-from sagebridge_operators.launch.engine_apis import AirflowApi, PrefectApi
-from sagebridge_operators.launch.engine_login import Login
+from sagebridge_operators.launch.engine_apis import AirflowApi, Login, PrefectApi
 
 
 def airflow(status: int, requests: list[str] | None = None) -> AirflowApi:

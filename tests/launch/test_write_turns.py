@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sagebridge_operators.launch.write_turns import WriteTurns
+from sagebridge_operators.launch.request_guard import WriteTurns
 
 
 async def _never(*_: Any) -> Any:

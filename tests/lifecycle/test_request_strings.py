@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sagebridge.model.expressions import join, parameter, plain
-from sagebridge_operators.lifecycle.request_strings import with_strings
+from sagebridge_operators.lifecycle.job_request import with_strings
 
 VALUES = {"Depth": 5, "Rate": 0.5, "Debug": True, "Name": "x"}
 

@@ -103,3 +103,14 @@ def _is_limit(keyword: str, wanted: Any) -> bool:
         return isinstance(wanted, int) and wanted >= 0
     is_finite = isinstance(wanted, int) or math.isfinite(wanted)
     return is_finite and (keyword != "multipleOf" or wanted > 0)
+
+
+# The pattern of job names in the SageMaker API; more characters follow, so it may end with hyphens.
+_PREFIX = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9])*-*")
+
+
+def name_prefix(name: object) -> str | None:
+    """The prefix for a given name; None if no job can have it."""
+    if not isinstance(name, str) or not _PREFIX.fullmatch(name):
+        return None
+    return name.rstrip("-")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, MutableMapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from inspect import signature
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -12,6 +14,7 @@ from typing import Any, TypeAlias
 from airflow.providers.common.compat.sdk import DAG, Param
 from airflow.sdk import get_parsing_context
 
+import sagebridge
 from sagebridge.authoring.airflow_schedules import TASK_ID, own_schedule, small_dags
 from sagebridge.authoring.dag_pipeline import (
     default_arguments,
@@ -24,6 +27,7 @@ from sagebridge.authoring.dag_pipeline import (
 )
 from sagebridge.authoring.declared_names import unknown_arguments
 from sagebridge.authoring.step_arguments import write_arguments
+from sagebridge.errors import SagebridgeError
 from sagebridge.model.connections import for_airflow, own_connections
 from sagebridge.model.display import free_name
 from sagebridge.model.event_triggers import Starter
@@ -34,7 +38,6 @@ from sagebridge.model.pipeline import ConditionStep, Pipeline, Step, walk
 from sagebridge.model.schedules import Schedule
 from sagebridge.model.values import ABSENT, EMPTY, thaw
 from sagebridge_operators.airflow.condition_operator import ConditionOperator
-from sagebridge_operators.airflow.definition_files import Definition
 from sagebridge_operators.airflow.failure_watcher import WatchOperator
 from sagebridge_operators.airflow.step_operators import (
     OPERATOR_ARGUMENTS,
@@ -42,6 +45,58 @@ from sagebridge_operators.airflow.step_operators import (
     FailOperator,
     StepOperator,
 )
+
+
+# Definition files that become DAGs: their names, and a cache of what was read from them.
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """A file with a definition or a CreatePipeline document.
+
+    ``name`` is the name of the pipeline if the file has none.
+    """
+
+    path: Path
+    name: str
+
+    def may_have_id(self, dag_id: str) -> bool:
+        """Whether the DAG of this file may have this id; found without reading the pipeline."""
+        if legal_id(self.name) == dag_id:
+            return True
+        try:
+            document = json.loads(self.path.read_bytes())
+        except (OSError, ValueError, RecursionError):
+            return False  # its DAG is named after the file
+        if not isinstance(document, dict):
+            return False
+        declared = document.get("PipelineName")
+        in_template = "Resources" in document  # of CloudFormation, which has the name further down
+        return in_template or (isinstance(declared, str) and legal_id(declared) == dag_id)
+
+    def read(self) -> Pipeline | str:
+        """The pipeline, or the reason why it cannot be read. Cached until the file changes."""
+        try:
+            stat = self.path.stat()
+        except OSError as error:
+            return f"{self.path}: {error.strerror}"
+        read = _read(self.path, stat.st_mtime_ns, stat.st_size)
+        if isinstance(read, Pipeline) and read.name in (None, self.path.stem):
+            return replace(read, name=self.name)
+        return read
+
+
+@lru_cache(maxsize=4096)
+def _read(path: Path, changed: int, size: int) -> Pipeline | str:
+    """Reads and checks a file; its time and size are only the key of the cache."""
+    try:
+        (checked,) = sagebridge.read_checked(str(path), "sagemaker")
+    except SagebridgeError as error:
+        return str(error)
+    errors = [found for found in checked.findings if found.severity == "error"]
+    if errors:
+        places = (f"line {found.line}: {found.message} [{found.code}]" for found in errors)
+        return f"{path}: " + "; ".join(places)
+    return checked.pipeline
+
 
 _SET_BY_BUILD = frozenset(("dag_id", "default_args", "params"))
 """DAG arguments that :func:`build` takes from the pipeline and from its own arguments."""

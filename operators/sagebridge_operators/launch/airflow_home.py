@@ -50,8 +50,7 @@ _PLUGIN = '''"""Rejects requests of other web pages, and lets one request at a t
 import os
 
 from airflow.plugins_manager import AirflowPlugin
-from sagebridge_operators.launch.request_guard import RequestGuard
-from sagebridge_operators.launch.write_turns import WriteTurns
+from sagebridge_operators.launch.request_guard import RequestGuard, WriteTurns
 
 GUARD = {
     "name": "sagebridge request guard",

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+import json
+import re
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
+from uuid import UUID
 
 import httpx
 from prefect import Flow
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.actions import DeploymentUpdate, WorkPoolCreate
+from prefect.client.schemas.actions import (
+    DeploymentScheduleCreate,
+    DeploymentUpdate,
+    WorkPoolCreate,
+)
 from prefect.client.schemas.filters import (
     DeploymentFilter,
     DeploymentFilterName,
     FlowFilter,
     FlowFilterName,
 )
+from prefect.client.schemas.schedules import IntervalSchedule
+from prefect.events import Automation, AutomationCore, DeploymentEventTrigger
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError, ScriptError
 from prefect.flows import load_flow_from_entrypoint
 from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL
@@ -29,6 +38,8 @@ from prefect.workers.process import ProcessWorker
 
 from sagebridge.authoring.flow_signature import live_arguments
 from sagebridge.authoring.prefect_deployment import (
+    EVENT,
+    SLUG,
     deployment_name,
     forwarded_records,
     schedule_entries,
@@ -45,9 +56,173 @@ from sagebridge_operators.launch.flow_deployment import (
     relative,
     tags_of,
 )
-from sagebridge_operators.launch.prefect_forwarders import Forwarders
-from sagebridge_operators.launch.prefect_starters import Starters
+from sagebridge_operators.prefect.event_forwarder import SECONDS, forward_events, forwarder
 from sagebridge_operators.run_errors import NoPrefectServer
+
+
+# The schedules and automations of a deployment on a Prefect server.
+#
+# Only those that sagebridge made are changed: their slugs and names begin with a mark.
+class Starters:
+    """What starts a deployment: its schedules and the automations of its event triggers."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        self.deployment = deployment
+        self._mark = f"{SLUG}{deployment.full_name}/"
+
+    def changed(self, client: Any, id: UUID, schedules: Sequence[Any]) -> list[str]:
+        """The words for what :meth:`apply` would change."""
+        removed, added = self._schedules(schedules)
+        words = {
+            "schedules": removed or added,
+            "event triggers": list(self._automations(client, id)),
+        }
+        return [word for word, differs in words.items() if differs]
+
+    def apply(self, client: Any, id: UUID, schedules: Sequence[Any]) -> None:
+        """Create, replace and delete what differs. A removed schedule has no more runs."""
+        removed, added = self._schedules(schedules)
+        for one in removed:
+            client.delete_deployment_schedule(id, one.id)
+        if added:
+            client.create_deployment_schedules(id, added)
+        for current, wanted in self._automations(client, id):
+            if wanted is None:
+                client.delete_automation(current.id)
+            elif current is None:
+                client.create_automation(wanted)
+            else:
+                client.update_automation(current.id, wanted)
+
+    def _automations(self, client: Any, id: UUID) -> Iterator[tuple[Any, Any]]:
+        """The automations that differ, as (on the server, wanted); None is one that is missing."""
+        related = client.read_resource_related_automations(f"prefect.deployment.{id}")
+        ours = {one.name: one for one in related if one.name.startswith(self._mark)}
+        for entry in self.deployment.triggers:
+            trigger = DeploymentEventTrigger.model_validate(entry)
+            trigger.set_deployment_id(id)
+            wanted = trigger.as_automation()
+            current = ours.pop(wanted.name, None)
+            if current is None or not _same(current, wanted):
+                yield current, wanted
+        yield from ((current, None) for current in ours.values())
+
+    def _schedules(self, found: Sequence[Any]) -> tuple[list[Any], list[DeploymentScheduleCreate]]:
+        """The schedules on the server that differ or are gone, and those to create."""
+        ours = {one.slug: one for one in found if (one.slug or "").startswith(SLUG)}
+        added = []
+        for wanted in self._wanted(ours):
+            current = ours.get(wanted.slug)
+            if current is not None and _content(current) == _content(wanted):
+                del ours[wanted.slug]
+            else:
+                added.append(wanted)
+        return list(ours.values()), added
+
+    def _wanted(self, ours: Any) -> Iterator[DeploymentScheduleCreate]:
+        for entry in self.deployment.schedules:
+            fields = dict(entry)
+            more = {name: fields.pop(name) for name in ("slug", "active", "parameters")}
+            current: Any = getattr(ours.get(more["slug"]), "schedule", None)
+            if "interval" in fields and hasattr(current, "anchor_date"):
+                # A rate without a start counts from when its schedule was created.
+                fields.setdefault("anchor_date", current.anchor_date)
+            yield DeploymentScheduleCreate.model_validate({"schedule": fields, **more})
+
+
+def _content(schedule: Any) -> dict[str, Any]:
+    names = {"schedule", "active", "parameters"}
+    found: dict[str, Any] = schedule.model_dump(mode="json", include=names)
+    return found
+
+
+def _same(current: Automation, wanted: AutomationCore) -> bool:
+    """Whether the server would store the same automation."""
+    names = {"name", "description", "enabled", "trigger", "actions"}
+    left, right = (one.model_dump(mode="json", include=names) for one in (current, wanted))
+    for one in (left, right):
+        one["trigger"].pop("id", None)
+    return bool(left == right)
+
+
+# The deployments that forward the messages of SQS queues to the automations of event triggers.
+#
+# All deployments whose triggers have the same queue share one forwarder, since a message can be
+# read only once. Deploying replaces only the triggers of the deployment.
+_ENTRYPOINT = "sagebridge_operators.prefect.event_forwarder.forwarder"
+_SLUG = "sagebridge.events"
+
+
+class Forwarders:
+    """The forwarders of one deployment's event triggers."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        self.deployment = deployment
+        self._mark = f"{EVENT}.{deployment.full_name}/"
+
+    def changed(self, client: Any) -> list[str]:
+        """The word for what :meth:`apply` would change."""
+        return ["event forwarder"] if any(self._differing(client)) else []
+
+    def apply(self, client: Any) -> None:
+        """Create, update and delete forwarders, so that they have the deployment's triggers."""
+        for found, name, parameters in self._differing(client):
+            if found is None:
+                created = client.create_deployment(
+                    flow_id=client.create_flow_from_name(forwarder.name),
+                    name=name,
+                    schedules=[_schedule()],
+                    parameters=parameters,
+                    **self._body(),
+                )
+                # The first slot of its schedule is one interval later.
+                client.create_flow_run_from_deployment(created)
+            elif parameters["triggers"]:
+                update = DeploymentUpdate(parameters=parameters, **self._body())
+                client.update_deployment(found.id, update)
+            else:
+                client.delete_deployment(found.id)
+
+    def _body(self) -> dict[str, Any]:
+        return {
+            "entrypoint": _ENTRYPOINT,
+            "work_pool_name": self.deployment.work_pool,
+            "job_variables": dict(self.deployment.job_variables),
+            "parameter_openapi_schema": parameter_schema(forward_events).model_dump(
+                exclude_unset=True
+            ),
+            "tags": ["sagebridge"],
+        }
+
+    def _differing(self, client: Any) -> Iterator[tuple[Any, str, dict[str, Any]]]:
+        """Forwarders on the server, or None, that need other parameters; with their names."""
+        flows = FlowFilter(name=FlowFilterName(any_=[forwarder.name]))
+        found = {one.name: one for one in client.read_deployments(flow_filter=flows)}
+        wanted: dict[str, dict[str, Any]] = {
+            name: {**one.parameters, "triggers": self._others(one)} for name, one in found.items()
+        }
+        for queue, record in self.deployment.forwarded:
+            name = re.sub(r"[^\w.-]+", "-", queue.partition("://")[2])
+            new = wanted.setdefault(name, {"queue": queue, "triggers": []})
+            new["triggers"].append(json.dumps(record, sort_keys=True))
+        for name, parameters in wanted.items():
+            parameters["triggers"].sort()
+            if name not in found or found[name].parameters != parameters:
+                yield found.get(name), name, parameters
+
+    def _others(self, found: Any) -> list[str]:
+        """The triggers of other deployments."""
+        return [
+            one
+            for one in found.parameters["triggers"]
+            if not str(json.loads(one)["resource"]).startswith(self._mark)
+        ]
+
+
+def _schedule() -> DeploymentScheduleCreate:
+    every = IntervalSchedule.model_validate({"interval": SECONDS})
+    return DeploymentScheduleCreate(schedule=every, active=True, slug=_SLUG)
+
 
 Outcome = Literal["created", "updated", "unchanged"]
 _WORDS = {

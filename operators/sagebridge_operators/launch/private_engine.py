@@ -12,8 +12,7 @@ from types import TracebackType
 from typing import ClassVar, Generic, Self, TypeVar
 
 from sagebridge.errors import ServiceError
-from sagebridge_operators.launch.engine_apis import NO_ANSWER, Api
-from sagebridge_operators.launch.engine_login import Login
+from sagebridge_operators.launch.engine_apis import NO_ANSWER, Api, Login
 from sagebridge_operators.launch.process_keeper import LOGS, ProcessKeeper, clear_home
 from sagebridge_operators.lifecycle.private_folders import make_private
 

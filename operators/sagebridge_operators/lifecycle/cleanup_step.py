@@ -8,9 +8,9 @@ from typing import Any
 
 from sagebridge.model.values import ABSENT
 from sagebridge_operators.lifecycle.for_each_items import owner_of
+from sagebridge_operators.lifecycle.lineage import bucket_and_key, s3_uris
 from sagebridge_operators.lifecycle.outages import code_of, is_outage
 from sagebridge_operators.lifecycle.resolve import Resolver
-from sagebridge_operators.lifecycle.s3_uris import bucket_and_key, s3_uris
 from sagebridge_operators.lifecycle.step_task import Log, StepTask
 from sagebridge_operators.run_errors import StepFailed
 from sagebridge_operators.steps import JOB_TYPES

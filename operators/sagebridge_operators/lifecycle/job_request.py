@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from typing import Any
 
+from sagebridge.authoring.request_shapes import (
+    ApiShape,
+    inner_shape,
+    operation_shape,
+    request_shape,
+)
 from sagebridge.model.code_steps import RETURN_VALUE, CarriedStep
+from sagebridge.model.expressions import Get, is_expression
 from sagebridge.model.step_types import STEP_TYPES
-from sagebridge.model.values import ABSENT, Object
-from sagebridge_operators.lifecycle import experiments
+from sagebridge.model.values import ABSENT, Object, Value
 from sagebridge_operators.lifecycle.attempt import Attempt
 from sagebridge_operators.lifecycle.attempt_job import name_of, token_of
 from sagebridge_operators.lifecycle.caching import StepCache, cache_of
 from sagebridge_operators.lifecycle.for_each_items import item_of, owner_of
 from sagebridge_operators.lifecycle.masking import mask, named_secrets
+from sagebridge_operators.lifecycle.outages import code_of, is_outage
 from sagebridge_operators.lifecycle.outputs import job_outputs
-from sagebridge_operators.lifecycle.request_strings import with_strings
-from sagebridge_operators.lifecycle.resolve import Resolver
+from sagebridge_operators.lifecycle.resolve import Resolver, text_of
 from sagebridge_operators.lifecycle.step_task import Log, StepTask
 from sagebridge_operators.lifecycle.user_code.step_context import rendered, stored, with_loaded
-from sagebridge_operators.run_errors import StepFailed
+from sagebridge_operators.run_errors import ExperimentRejected, StepFailed
 from sagebridge_operators.steps import JOB_TYPES
 from sagebridge_operators.steps.job_type import JobType
 
@@ -70,8 +76,8 @@ class JobRequests:
             raise StepFailed(text, kind="unresolvable")
         if row is not None:
             arguments = with_strings(step.type, step.arguments, arguments)
-        if names := experiments.experiment_config(task, resolve):
-            experiments.create_once(task, names)
+        if names := experiment_config(task, resolve):
+            create_once(task, names)
             own = arguments.get("ExperimentConfig") or {}
             arguments = {**arguments, "ExperimentConfig": {**names, **own}}
         keys = row.members.values() if row is not None else ()
@@ -163,3 +169,106 @@ def resolver(
         tagged=tagged,
         lenient=task.step.engine.trigger_rule not in ("", "all_success"),
     )
+
+
+# The experiment and trial of an execution, which its jobs are added to.
+#
+# SageMaker Pipelines creates both from ``PipelineExperimentConfig`` when an execution starts
+# ("Amazon SageMaker Experiments Integration" in its guide). Here the first job with an
+# ``ExperimentConfig`` creates them. An existing experiment or trial is used as it is.
+_MEMBERS = ("ExperimentName", "TrialName")
+
+
+def experiment_config(task: StepTask, resolve: Resolver) -> dict[str, str]:
+    """The names for the ``ExperimentConfig`` of a job; empty if the pipeline has no experiment."""
+    config = task.execution.experiment_config
+    wanted = JOB_TYPES[task.step.type].takes_experiment and task.backend.has_experiments
+    if not wanted or config is None or config is ABSENT:
+        return {}
+    return {one: resolve(Get.parse(f"PipelineExperimentConfig.{one}")) for one in _MEMBERS}
+
+
+def create_once(task: StepTask, names: Mapping[str, str]) -> None:
+    """Creates the experiment and the trial once per execution. Raises ExperimentRejected."""
+    objects, key = task.records.objects, f"{task.execution.id}/experiment.json"
+    if objects.read(key) is not None:
+        return
+    client = task.backend.client("sagemaker")
+    experiment = {"ExperimentName": names["ExperimentName"]}
+    _create(client, "experiment", experiment, experiment)
+    _create(client, "trial", dict(names), {"TrialName": names["TrialName"]})
+    objects.put(key, names)
+
+
+def _create(client: Any, kind: str, request: dict[str, str], name: dict[str, str]) -> None:
+    """Creates one of the two, unless a description shows that it exists.
+
+    The error of a name in use is a ValidationException like any other.
+    """
+    from botocore.exceptions import ClientError
+
+    try:
+        getattr(client, f"create_{kind}")(**request)
+    except ClientError as error:
+        if is_outage(error):
+            raise
+        try:
+            getattr(client, f"describe_{kind}")(**name)
+        except ClientError as missing:
+            if is_outage(missing):
+                raise
+            (text,) = name.values()
+            raise ExperimentRejected(kind, text, str(error), code_of(error)) from None
+
+
+# Numbers and Booleans of references in the strings of a create request.
+#
+# SDK 3 writes parameters of every type into string fields: a ParameterInteger among hyperparameters
+# is compiled to a plain reference. AWS does not document the conversion; here a value becomes the
+# string that Std:Join makes of it.
+_ShapeOf = Callable[[], ApiShape | None]
+"""Returns a shape: most steps need none of the table, which is slow to load."""
+
+
+def with_strings(step_type: str, given: Value, resolved: Any) -> Any:
+    """The resolved arguments of a step, with strings for references where the API wants strings.
+
+    Literals stay as they are. ``given`` are the arguments before they were resolved.
+    """
+    if not isinstance(given, Mapping):
+        return resolved
+    return {
+        name: _converted(item, resolved[name], partial(_argument_shape, step_type, name))
+        for name, item in given.items()
+    }
+
+
+def _converted(given: Value, resolved: Any, shape_of: _ShapeOf) -> Any:
+    if is_expression(given):
+        if not isinstance(resolved, bool | int | float):
+            return resolved
+        shape = shape_of()
+        return text_of(resolved) if shape is not None and shape.type == "string" else resolved
+    match given:
+        case Mapping():
+            return {
+                name: _converted(item, resolved[name], partial(_inside, shape_of, name))
+                for name, item in given.items()
+            }
+        case list() | tuple():
+            inside = partial(_inside, shape_of, None)
+            return [
+                _converted(item, one, inside) for item, one in zip(given, resolved, strict=True)
+            ]
+    return resolved
+
+
+def _inside(shape_of: _ShapeOf, name: str | None) -> ApiShape | None:
+    return inner_shape(shape_of(), name)
+
+
+def _argument_shape(step_type: str, name: str) -> ApiShape | None:
+    operation = STEP_TYPES[step_type].requests.get(name)
+    if operation is not None:
+        return operation_shape(operation)
+    return inner_shape(request_shape(step_type), name)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
 from sagebridge_operators.lifecycle.backend import Backend
-from sagebridge_operators.lifecycle.s3_uris import s3_uris, search
 from sagebridge_operators.steps import JOB_TYPES
 from sagebridge_operators.steps.job_type import JobType
 
@@ -34,3 +34,32 @@ def _inputs(job_type: JobType, description: Mapping[str, Any], backend: Backend)
             with suppress(Exception):  # such as a missing permission; the other data is still known
                 found = made_from.find(made_from.client(backend), name)
                 yield from _inputs(made_from, found or {}, backend)
+
+
+def s3_uris(expression: str | None, description: Mapping[str, Any]) -> list[str]:
+    """The ``s3://`` URIs that a JMESPath expression finds."""
+    return [uri for uri in search(expression, description) if uri.startswith("s3://")]
+
+
+def search(expression: str | None, description: Mapping[str, Any]) -> list[str]:
+    """The distinct strings that a JMESPath expression finds; an empty list without one."""
+    import jmespath  # botocore needs it, too
+    from jmespath.exceptions import JMESPathError
+
+    if expression is None:
+        return []
+    try:
+        found = jmespath.search(expression, description)
+    except JMESPathError:  # join() of a missing value
+        return []
+    values = found if isinstance(found, list) else [found]
+    return list(dict.fromkeys(one for one in values if isinstance(one, str)))
+
+
+def bucket_and_key(uri: str) -> tuple[str, str]:
+    """Bucket and key of an S3 URI. Repeated slashes and a slash at the end of the key are removed.
+
+    For example, SageMaker writes the output of a job below ``s3://b/x/`` to ``s3://b/x/NAME``.
+    """
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    return bucket, re.sub("//+", "/", key).strip("/")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from sagebridge.model.step_types import STEP_TYPES
-from sagebridge_operators.lifecycle.s3_uris import bucket_and_key, s3_uris
+from sagebridge_operators.lifecycle.lineage import bucket_and_key, s3_uris
 
 if TYPE_CHECKING:
     from sagebridge_operators.steps.job_type import JobType

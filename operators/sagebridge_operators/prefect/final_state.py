@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from prefect.client.orchestration import get_client
+from prefect.exceptions import TerminationSignal
 from prefect.states import Cancelled, Failed, State
 
 from sagebridge_operators.lifecycle.iterations import StepRow
@@ -52,3 +53,19 @@ def apply_final_state(flow: Any, flow_run: Any, state: State) -> None:
         with get_client(sync_client=True) as client:
             # Without force the server rejects a change of a final state.
             client.set_flow_run_state(flow_run.id, expected, force=True)
+
+
+def is_handed_over(error: BaseException) -> bool:
+    """Whether another process continues the flow run, so its jobs must not be stopped.
+
+    With ``PREFECT_FLOW_RUN_EXECUTE_SIGTERM_BEHAVIOR=reschedule``, ``prefect flow-run execute``
+    announces this to the process of the flow run before it ends that process. Prefect has no public
+    function for it (get_intent in prefect/_internal/control_listener.py, Prefect 3.9).
+    """
+    if not isinstance(error, TerminationSignal):
+        return False
+    try:
+        from prefect._internal.control_listener import get_intent
+    except ImportError:  # an older Prefect
+        return False
+    return get_intent() in ("reschedule", "relinquish")

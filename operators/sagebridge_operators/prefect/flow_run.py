@@ -52,10 +52,10 @@ from sagebridge_operators.prefect.engine_run import (
     startable_early,
     tags_of,
 )
+from sagebridge_operators.prefect.final_state import is_handed_over
 from sagebridge_operators.prefect.flow_backends import is_local, settings_for_record
 from sagebridge_operators.prefect.flow_checks import check_names, given_values, parallel_limit
 from sagebridge_operators.prefect.for_each_run import ForEachRun
-from sagebridge_operators.prefect.handover import is_handed_over
 from sagebridge_operators.prefect.opened_execution import (
     OpenedExecution,
     open_flow_run,

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal, Protocol
 
-from sagebridge.model.job_names import name_prefix
+from sagebridge.model.limits import name_prefix
 from sagebridge.model.pipeline import Step
 from sagebridge.model.step_types import STEP_TYPES, snake_case
 from sagebridge.model.values import ABSENT, Value

@@ -20,7 +20,7 @@ from typing import Any, Literal, TypeAlias
 from weakref import WeakKeyDictionary
 
 from sagebridge_operators.airflow.aws_clients import AwsConnection
-from sagebridge_operators.airflow.deferral.threads import THREADS, in_thread
+from sagebridge_operators.airflow.deferral.trigger import THREADS, in_thread
 from sagebridge_operators.lifecycle.advance import UNSEEN_FOR
 from sagebridge_operators.lifecycle.backend import Backend
 from sagebridge_operators.lifecycle.outages import THROTTLED, code_of, is_expired, is_outage

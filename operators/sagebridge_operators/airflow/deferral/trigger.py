@@ -8,20 +8,33 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
 from importlib import import_module
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from sagebridge_operators.airflow.deferral.threads import in_thread
-
 if TYPE_CHECKING:
     from sagebridge_operators.airflow.aws_clients import AwsConnection
+
+# The threads in which a triggerer calls AWS and Airflow.
+#
+# All calls run here, so that none delays the other triggers in the process. In the threads of
+# asyncio they would: other triggers and ``getaddrinfo`` wait for those.
+THREADS = 32
+_T = TypeVar("_T")
+_POOL = ThreadPoolExecutor(THREADS, "sagebridge-deferral")
+
+
+async def in_thread(call: Callable[[], _T]) -> _T:
+    """The result of a function, which runs in one of the threads."""
+    return await asyncio.get_running_loop().run_in_executor(_POOL, call)
+
 
 _POLLER = "sagebridge_operators.airflow.deferral.poller"
 _ARGUMENTS = ("execution", "type", "job", "deadline", "not_before", "time_limit", "connection")

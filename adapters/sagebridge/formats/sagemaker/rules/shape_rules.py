@@ -31,7 +31,7 @@ from sagebridge.formats.sagemaker.rules.definition import (
 )
 from sagebridge.model.display import did_you_mean, shown
 from sagebridge.model.expressions import Get, Key, Member
-from sagebridge.model.job_names import name_prefix
+from sagebridge.model.limits import name_prefix
 from sagebridge.model.step_types import STEP_TYPES, StepType
 from sagebridge.model.visit import escape
 
