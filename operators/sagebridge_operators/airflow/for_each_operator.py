@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields
-from types import TracebackType
 from typing import Any, ClassVar, Self
 
 from airflow.providers.common.compat.sdk import AirflowSkipException, BaseOperator, Context
@@ -152,14 +151,9 @@ class ForEachOperator(StepOperator):
         self.group.__enter__()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         assert self.group is not None
-        self.group.__exit__(kind, error, traceback)  # type: ignore[no-untyped-call]
+        self.group.__exit__(*raised)  # type: ignore[no-untyped-call]
         if not self.body:
             return
         super().set_upstream(self.group)
