@@ -37,6 +37,7 @@ from sagebridge_operators.lifecycle.attempt import Attempt, as_text
 from sagebridge_operators.lifecycle.ending import Ending
 from sagebridge_operators.lifecycle.objects import StoredObject, WriteConflict
 from sagebridge_operators.lifecycle.outages import is_outage
+from sagebridge_operators.lifecycle.ports import Ports
 from sagebridge_operators.lifecycle.records import ExecutionRecords
 from sagebridge_operators.lifecycle.sweep import lost_attempts
 from sagebridge_operators.run_errors import StepFailed, SupersededWorker
@@ -279,7 +280,7 @@ class StepHistory(RuleBasedStateMachine):
 
         return work
 
-    def _drive(self, worker: Worker, attempt: Attempt, ports: advance.Ports) -> Attempt:
+    def _drive(self, worker: Worker, attempt: Attempt, ports: Ports) -> Attempt:
         """What the driver does, without waiting."""
         while True:
             before = attempt
@@ -306,7 +307,7 @@ class StepHistory(RuleBasedStateMachine):
             if attempt == before:
                 worker.pause()
 
-    def _ports(self, worker: Worker, generation: int) -> advance.Ports:
+    def _ports(self, worker: Worker, generation: int) -> Ports:
         missing: list[datetime] = []
 
         def missing_for(found: bool) -> timedelta:
@@ -319,7 +320,7 @@ class StepHistory(RuleBasedStateMachine):
         def outputs(attempt: Attempt, description: Mapping[str, Any]) -> dict[str, Any]:
             return {"job_name": description["TrainingJobName"]}
 
-        return advance.Ports(
+        return Ports(
             records=self.records,
             job_type=TRAINING,
             client=lambda fresh: self.world,

@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 
 from sagebridge_operators.lifecycle import advance, drive
+from sagebridge_operators.lifecycle.ports import Ports
 from sagebridge_operators.lifecycle.records import ExecutionRecords
 from sagebridge_operators.run_errors import StepFailed, StepStopped
 from tests.fakes import FakeSageMaker, Plan, client_error, raises
@@ -39,7 +40,7 @@ def test_job_seen_again_has_not_vanished(
     aws.plans["Train"] = Plan(("InProgress",) * 5 + ("Completed",))
     missing = client_error("DescribeTrainingJob", "ValidationException", "resource not found")
     late = "2020-01-01T00:00:00+00:00"
-    monkeypatch.setattr(advance.Ports, "now", lambda ports: late)
+    monkeypatch.setattr(Ports, "now", lambda ports: late)
     aws.before["describe_training_job"] = [*[lambda: None] * 3, raises(missing), raises(missing)]
     assert make().run()["status"] == "Completed"
     assert len(aws.called("create_training_job")) == 1

@@ -9,6 +9,7 @@ import pytest
 
 from sagebridge_operators.lifecycle import advance
 from sagebridge_operators.lifecycle.attempt import Attempt, Phase
+from sagebridge_operators.lifecycle.ports import Ports
 from sagebridge_operators.lifecycle.records import ExecutionRecords
 from tests.lifecycle.state_machine import StepHistory, check
 
@@ -59,7 +60,7 @@ class RecordsAfterCreate(ExecutionRecords):
 def test_record_after_create_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     plan = advance.plan
 
-    def seeded(attempt: Attempt, ports: advance.Ports) -> Attempt:
+    def seeded(attempt: Attempt, ports: Ports) -> Attempt:
         return plan(attempt, replace(ports, records=RecordsAfterCreate(ports.records.objects)))
 
     monkeypatch.setattr(advance, "plan", seeded)

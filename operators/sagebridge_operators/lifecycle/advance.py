@@ -8,96 +8,31 @@ that does not answer.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from dataclasses import replace
+from datetime import datetime, timedelta
 
-from sagebridge.model.step_settings import RetryPolicy
 from sagebridge_operators.lifecycle import policy
 from sagebridge_operators.lifecycle.attempt import Attempt, Part, as_text
 from sagebridge_operators.lifecycle.attempt_job import (
     Description,
     deadline_of,
-    name_of,
     token_of,
     verdict_of,
 )
-from sagebridge_operators.lifecycle.caching import StepCache
-from sagebridge_operators.lifecycle.masking import mask_text
 from sagebridge_operators.lifecycle.outages import (
     code_of,
-    is_expired,
     is_outage,
     is_service_fault,
-    is_throttled,
 )
-from sagebridge_operators.lifecycle.records import ExecutionRecords
+from sagebridge_operators.lifecycle.ports import Ports, lost_answer
 from sagebridge_operators.run_errors import StepFailed
-from sagebridge_operators.steps import JOB_TYPES
-from sagebridge_operators.steps.job_type import JobType, ResourceBusy
+from sagebridge_operators.steps.job_type import ResourceBusy
 
 BUSY_FOR = timedelta(seconds=30)
 """The pause between two attempts to change a resource that another user is changing."""
 UNSEEN_FOR = timedelta(seconds=60)
 """How long a job may be missing after its create request, since descriptions lag behind."""
-_Answer = TypeVar("_Answer")
-
-
-@dataclass(frozen=True, slots=True)
-class Ports:
-    """The records, service and callbacks that advancing an attempt needs.
-
-    Args:
-        client: returns the boto3 client of the job's service; ``True`` renews its credentials.
-        request: returns the resolved create request for a job name and client token.
-        outputs: returns the step's outputs from the description of its successful job.
-        stop_requested: whether a stop of the execution or of this worker was requested.
-        on_description: called with each description of the job.
-        missing_for: how long the job has been missing; its argument says if it is found now.
-        handle: returns the handle of a job about to be created, from its name, its client token and
-            the start of its attempt.
-        prefix: returns the prefix of the job's name; None if the definition has none.
-        first_call: whether this is the worker's first call. A job that is Stopped then was not
-            stopped by this worker.
-        policies: the retry policies of the step.
-        on_retry: called with each use of a policy, and the attempt that it follows.
-        cache: the cache of the step, if enabled.
-        on_unrecorded: called with the name of a job that an earlier try created elsewhere.
-        on_hit: called with an attempt that reuses an earlier job.
-        on_repeat: called before a call that an earlier worker may have made.
-        on_left: called with a message if something of an ended job could not be cleaned up.
-        clock: returns the current time, in UTC.
-        next_look: when the watcher of a created job looks again, as the record has it.
-    """
-
-    records: ExecutionRecords
-    job_type: JobType
-    client: Callable[[bool], Any]
-    request: Callable[[str, str], Mapping[str, Any]]
-    outputs: Callable[[Attempt, Description], dict[str, Any]]
-    stop_requested: Callable[[], bool]
-    on_description: Callable[[Attempt, Description], object]
-    missing_for: Callable[[bool], timedelta]
-    handle: Callable[[str, str, str], str] = lambda name, token, started: name
-    prefix: Callable[[], str | None] = lambda: None
-    first_call: bool = False
-    next_look: Callable[[Attempt], str] = lambda attempt: ""
-    policies: Sequence[RetryPolicy] = ()
-    on_retry: Callable[[Attempt, policy.Retry], object] = lambda attempt, retry: None
-    cache: StepCache | None = None
-    on_hit: Callable[[Attempt], object] = lambda attempt: None
-    on_repeat: Callable[[Attempt], object] = lambda attempt: None
-    on_left: Callable[[str], object] = lambda message: None
-    on_unrecorded: Callable[[str], object] = lambda name: None
-    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
-
-    def now(self) -> str:
-        return as_text(self.clock())
-
-    def find(self, name: str) -> dict[str, Any] | None:
-        return self.job_type.find(self.client(False), name)
 
 
 def advance(attempt: Attempt, ports: Ports) -> Attempt:
@@ -140,7 +75,7 @@ def plan(attempt: Attempt, ports: Ports) -> Attempt:
     unrecorded = None if others else _find_unrecorded(attempt, ports)
     if unrecorded is not None:
         attempt = unrecorded
-    name = _name(attempt, ports)
+    name = ports.name(attempt)
     if unrecorded is not None:
         ports.on_unrecorded(name)
     request = ports.request(name, token_of(attempt))
@@ -173,7 +108,7 @@ def _find_unrecorded(attempt: Attempt, ports: Ports) -> Attempt | None:
     for number in itertools.count(attempt.number):
         # Policies or the user's retries began the attempts; the latter if there are no policies.
         following = replace(attempt, number=number, tries=0 if ports.policies else number)
-        name = _name(following, ports)
+        name = ports.name(following)
         handle = ports.handle(name, token_of(following), following.started)
         # A name that the definition gives is the same for every number.
         if handle == before or ports.find(handle) is None:
@@ -219,7 +154,7 @@ def create(attempt: Attempt, ports: Ports) -> Attempt:
     except StepFailed as refused:
         text = str(refused)
         if refused.code:  # an earlier request, whose answer was lost, may have been carried out
-            text += send_stop(attempt, lambda: ports.client(False))
+            text += ports.send_stop(attempt)
         return ports.records.save(
             attempt.with_failure(refused.kind, text, refused.code, at=ports.now())
         )
@@ -233,7 +168,7 @@ def create(attempt: Attempt, ports: Ports) -> Attempt:
             return ports.records.save(waiting)
         if not policy.handles(attempt, ports.policies, error):
             raise
-        text = f"{error}{send_stop(attempt, lambda: ports.client(False))}"
+        text = f"{error}{ports.send_stop(attempt)}"
         return ports.records.save(
             attempt.with_failure("service", text, code_of(error), at=ports.now())
         )
@@ -317,15 +252,6 @@ def recalled(attempt: Attempt, ports: Ports) -> Attempt:
     return ports.records.save(replace(attempt, phase="created", parts=(made,), next_look=""))
 
 
-def lost_answer(attempt: Attempt) -> str:
-    """That the call of an attempt may have been carried out, as the tail of a message."""
-    part = attempt.parts[-1] if attempt.called else None
-    if part is None or not JOB_TYPES[attempt.type].if_unanswered(part.name):
-        return ""
-    text = "may have been carried out and could not be stopped, as its answer was lost"
-    return f"; {part.shown} {text}: check what it started"
-
-
 def _call(attempt: Attempt, ports: Ports) -> Attempt:
     """Makes a call whose answer is the outcome. A part with a time was called before."""
     part, stop_requested = attempt.parts[-1], ports.stop_requested()
@@ -339,7 +265,7 @@ def _call(attempt: Attempt, ports: Ports) -> Attempt:
     if attempt.end is not None:
         return attempt
     try:
-        found = _send(attempt, ports, ports.job_type.call)
+        found = ports.send(attempt, ports.job_type.call)
     except Exception as error:
         if is_service_fault(error):
             ports.on_repeat(attempt)
@@ -359,14 +285,14 @@ def look(attempt: Attempt, ports: Ports) -> Attempt:
     try:
         found = ports.find(part.name)
     except StepFailed as unknown:  # the answer of the service means nothing
-        text = f"{unknown}{send_stop(attempt, lambda: ports.client(False))}"
+        text = f"{unknown}{ports.send_stop(attempt)}"
         return ports.records.save(attempt.with_failure(unknown.kind, text))
     if ports.missing_for(found is not None) < UNSEEN_FOR and found is None:
         return attempt
     if found is None:
         # It may exist all the same, so that it is stopped, and not started a second time.
         text = f"{job_type.type} {part.shown} has disappeared"
-        stopped = send_stop(attempt, lambda: ports.client(False))
+        stopped = ports.send_stop(attempt)
         return ports.records.save(attempt.with_failure("service", f"{text}{stopped}"))
     if attempt.phase == "created" and ports.first_call and _stopped_elsewhere(found, ports):
         return _plan_next_number(attempt, ports)
@@ -395,25 +321,6 @@ def stop(attempt: Attempt, ports: Ports) -> Attempt:
         return ports.records.save(ended)
     ports.job_type.request_stop(ports.client(False), name)
     return ports.records.save(replace(attempt, phase="stopping"))
-
-
-def send_stop(attempt: Attempt, client: Callable[[], Any]) -> str:
-    """Stops the job of an attempt that ends; returns the result as the tail of a message."""
-    job_type, name = JOB_TYPES[attempt.type], attempt.parts[-1].name
-    if job_type.stop is None:
-        return ""
-    if left := lost_answer(attempt):
-        return left
-    if left := job_type.left_by_stop(name):
-        return f"; {left}"
-    try:
-        job_type.request_stop(client(), name)
-    except Exception as refused:  # noqa: BLE001 - reported in the message
-        made = "" if attempt.job else "may have been created and "
-        text = f"could not be stopped ({refused}); check whether it runs"
-        return f"; {attempt.type} {job_type.noun} {attempt.parts[-1].shown} {made}{text}"
-    sent = f"; a stop was sent to {attempt.type} {job_type.noun} {attempt.parts[-1].shown}"
-    return sent if attempt.job else ""
 
 
 def after(attempt: Attempt, ports: Ports) -> Attempt:
@@ -477,40 +384,7 @@ def _plan_next_number(attempt: Attempt, ports: Ports) -> Attempt:
 def _send_create(attempt: Attempt, ports: Ports) -> str:
     """Sends the create request; returns the name that describes the new job."""
     start, handle = ports.job_type.start, attempt.parts[-1].name
-    return _send(attempt, ports, lambda client, request: start(client, request, handle))
-
-
-def _send(
-    attempt: Attempt, ports: Ports, call: Callable[[Any, Mapping[str, Any]], _Answer]
-) -> _Answer:
-    """The answer to a call with the attempt's request. Raises StepFailed if it is rejected."""
-    from botocore.exceptions import ClientError, ParamValidationError
-
-    job_type = ports.job_type
-    request = ports.request(_name(attempt, ports), token_of(attempt))
-    for fresh in (False, True):
-        try:
-            return call(ports.client(fresh), request)
-        except ParamValidationError as error:
-            reason = mask_text(str(error), request)
-            # "from None": botocore quotes rejected values in its message, which is not masked.
-            raise StepFailed(
-                f"{job_type.create_method(request)}: {reason}", kind="request"
-            ) from None
-        except ClientError as error:
-            text = mask_text(str(error), request)
-            error.args = (text,)  # an outage is logged, and raised after a while
-            if is_expired(error) and not fresh:
-                continue
-            status = error.response["ResponseMetadata"].get("HTTPStatusCode", 0)
-            if is_throttled(error) or not 400 <= status < 500:
-                raise
-            if is_expired(error):
-                text = (
-                    f"{text} (renewed credentials were rejected too; renew them and clear the step)"
-                )
-            raise StepFailed(text, kind="request", code=code_of(error)) from None
-    raise AssertionError("unreachable")
+    return ports.send(attempt, lambda client, request: start(client, request, handle))
 
 
 def _waits(attempt: Attempt, ports: Ports) -> bool:
@@ -536,7 +410,7 @@ def _end_without_job(attempt: Attempt, ports: Ports) -> Attempt:
     elif attempt.called:
         text = f"stopped; {attempt.parts[-1].shown} had been called and cannot be stopped"
     if attempt.parts:
-        text += send_stop(attempt, lambda: ports.client(False))
+        text += ports.send_stop(attempt)
     ended = attempt.with_failure("stopped", text, state="Stopped")
     # Another worker may have recorded the job meanwhile, which must not be given up.
     return ports.records.save(ended, over=attempt.phase)
@@ -550,7 +424,3 @@ def _stop_earlier(earlier: Attempt, ports: Ports) -> None:
             ports.job_type.request_stop(ports.client(False), earlier.parts[-1].name)
         ended = earlier.with_failure("stopped", text, state="Stopped")
         earlier = ports.records.save(ended, over=earlier.phase)
-
-
-def _name(attempt: Attempt, ports: Ports) -> str:
-    return name_of(attempt, ports.job_type, ports.prefix())

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, TypeVar, overload
 
 from sagebridge.authoring.runnable import why_not_runnable
@@ -34,6 +35,7 @@ from sagebridge_operators.lifecycle.outages import (
     is_rejected,
 )
 from sagebridge_operators.lifecycle.outputs import check_size
+from sagebridge_operators.lifecycle.ports import Ports, send_stop
 from sagebridge_operators.lifecycle.step_task import Log, StepTask
 from sagebridge_operators.lifecycle.user_code import code_step
 from sagebridge_operators.lifecycle.watch import Watch, next_look, record_next_look
@@ -234,7 +236,7 @@ class StepDriver:
             return ""
         with suppress(Exception):  # otherwise the message reports what may run
             attempt = advance.recalled(attempt, self._ports())
-        return advance.send_stop(attempt, self._client)
+        return send_stop(attempt, self._client)
 
     # Jobs
 
@@ -253,7 +255,7 @@ class StepDriver:
                 return ended
             raise
 
-    def _advance_to_end(self, attempt: Attempt, ports: advance.Ports, *, resumed: bool) -> Attempt:
+    def _advance_to_end(self, attempt: Attempt, ports: Ports, *, resumed: bool) -> Attempt:
         """Advances the attempt until nothing follows its end or it is deferred.
 
         Waits through outages and kills.
@@ -288,11 +290,13 @@ class StepDriver:
             if (attempt.number, attempt.phase) != (before.number, before.phase):
                 pauses = growing_pauses(self.task.backend.poll_seconds)
             elif attempt.phase in ("waiting", "planned") and attempt.next_look and outage is None:
-                self._sleep_until(attempt.next_look)
+                # Not longer than until the next look at the stop request.
+                left = datetime.fromisoformat(attempt.next_look) - datetime.now(UTC)
+                self._sleep(min(left.total_seconds(), self.task.backend.poll_seconds[0]))
             else:
                 self._sleep(next(pauses))
 
-    def _advance_once(self, attempt: Attempt, ports: advance.Ports) -> Attempt:
+    def _advance_once(self, attempt: Attempt, ports: Ports) -> Attempt:
         """Makes one call: a stop if this worker is being killed, otherwise the next one due."""
         attempt = self._report.with_position(attempt)
         self._call_started = time.monotonic()
@@ -334,11 +338,11 @@ class StepDriver:
         )
         return self._save(attempt.with_failure("service", text, code_of(error)))
 
-    def _ports(self, *, first_call: bool = False) -> advance.Ports:
+    def _ports(self, *, first_call: bool = False) -> Ports:
         task = self.task
 
         requests = self._requests = self._requests or JobRequests(task, self.log)
-        return advance.Ports(
+        return Ports(
             records=task.records,
             job_type=JOB_TYPES[task.step.type],
             client=lambda fresh: self._client(fresh=fresh),
@@ -405,17 +409,15 @@ class StepDriver:
             lambda: task.records.stop_requested(task.execution.id),
             task.backend.poll_seconds[0],
         )
+        line = partial(self.log.info, "[%s] %s", step.name)
         try:
-            outputs = code_step.run(step, task, attempt, asked, self._print, lock)
+            outputs = code_step.run(step, task, attempt, asked, line, lock)
         except Exception:
             raise
         except BaseException as limit:  # as in _run_job
             self.interrupt(limit)
             raise
         return {"step": step.name, "type": step.type, **outputs}
-
-    def _print(self, text: str) -> None:
-        self.log.info("[%s] %s", self.task.step.name, text)
 
     # Stops, records and waiting
 
@@ -496,8 +498,3 @@ class StepDriver:
         until, killed = time.monotonic() + seconds, self._killed
         while (left := until - time.monotonic()) > 0 and self._killed == killed:
             time.sleep(min(left, _SLICE))
-
-    def _sleep_until(self, moment: str) -> None:
-        """Sleeps until a time, but not longer than until the next look at the stop request."""
-        left = (datetime.fromisoformat(moment) - datetime.now(UTC)).total_seconds()
-        self._sleep(min(left, self.task.backend.poll_seconds[0]))

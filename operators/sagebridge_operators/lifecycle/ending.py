@@ -21,7 +21,6 @@ from typing import Any
 
 from sagebridge.model.code_steps import RETURN_VALUE
 from sagebridge.model.pipeline import Pipeline
-from sagebridge_operators.lifecycle.advance import lost_answer
 from sagebridge_operators.lifecycle.answers import client_of
 from sagebridge_operators.lifecycle.attempt import Attempt, now
 from sagebridge_operators.lifecycle.attempt_job import Description, verdict_of
@@ -29,6 +28,7 @@ from sagebridge_operators.lifecycle.backend import Backend
 from sagebridge_operators.lifecycle.opening import first_attempt
 from sagebridge_operators.lifecycle.outages import is_outage
 from sagebridge_operators.lifecycle.outputs import job_outputs, references_to
+from sagebridge_operators.lifecycle.ports import lost_answer
 from sagebridge_operators.lifecycle.recorded_pipeline import recorded_pipeline
 from sagebridge_operators.lifecycle.records import ExecutionRecords
 from sagebridge_operators.lifecycle.retry import Retry
