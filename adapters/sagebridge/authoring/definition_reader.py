@@ -27,6 +27,7 @@ from sagebridge.model.conditions import (
     UnknownCondition,
 )
 from sagebridge.model.dependencies import Dependency, read_dependency
+from sagebridge.model.display import words
 from sagebridge.model.for_each import ForEachStep, Selector
 from sagebridge.model.losses import Loss
 from sagebridge.model.parameters import Parameter
@@ -255,15 +256,7 @@ def read_step(raw: Mapping[str, Any]) -> Step:
 
 
 NO_EXPRESSIONS = frozenset(
-    (
-        "Name",
-        "Type",
-        "DependsOn",
-        "RetryPolicies",
-        "CacheConfig",
-        "PropertyFiles",
-        "OutputParameters",
-    )
+    words("Name Type DependsOn RetryPolicies CacheConfig PropertyFiles OutputParameters")
 )
 """The keys of a step whose values hold no expressions."""
 

@@ -20,6 +20,7 @@ from typing import Any
 from sagebridge.authoring.aws_arns import queue_url
 from sagebridge.authoring.definition_reader import ObjectReader, string
 from sagebridge.authoring.json_document import depth_of
+from sagebridge.model.display import words
 from sagebridge.model.event_triggers import EventTrigger, Starter
 from sagebridge.model.schedule_expressions import (
     Cron,
@@ -37,18 +38,7 @@ TARGET_ID = "pipeline"
 _TIME = "$.time"
 """The time of the slot, in the event that a rule with a schedule expression sends."""
 _EVENT_KEYS = frozenset(
-    (
-        "account",
-        "detail",
-        "detail-type",
-        "id",
-        "region",
-        "replay-name",
-        "resources",
-        "source",
-        "time",
-        "version",
-    )
+    words("account detail detail-type id region replay-name resources source time version")
 )
 """The keys of an EventBridge event."""
 

@@ -15,6 +15,11 @@ def shown(value: object) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
+def words(text: str) -> tuple[str, ...]:
+    """Splits a text at white space, for long lists of names."""
+    return tuple(text.split())
+
+
 def printable(text: str) -> str:
     """Escape every control character of a string; it may contain terminal commands."""
     return "".join(

@@ -11,23 +11,14 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from sagebridge.model.converters import convert, one_of
+from sagebridge.model.display import words
 from sagebridge.model.functions import Function
 from sagebridge.model.values import ABSENT, Absent, Strict
 
-TRIGGER_RULES = (
-    "all_success",
-    "all_failed",
-    "all_done",
-    "all_done_min_one_success",
-    "all_done_setup_success",
-    "all_skipped",
-    "always",
-    "none_failed",
-    "none_failed_min_one_success",
-    "none_skipped",
-    "one_done",
-    "one_failed",
-    "one_success",
+TRIGGER_RULES = words(
+    "all_success all_failed all_done all_done_min_one_success all_done_setup_success "
+    "all_skipped always none_failed none_failed_min_one_success none_skipped one_done "
+    "one_failed one_success"
 )
 """Airflow's names (airflow.sdk.TriggerRule)."""
 HOOK_EVENTS = ("failure", "success", "retry", "skipped", "completion", "crashed", "cancellation")

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import unquote_plus
 
 from sagebridge.errors import ParameterError
-from sagebridge.model.display import shown
+from sagebridge.model.display import shown, words
 from sagebridge.model.event_patterns import matches
 from sagebridge.model.event_triggers import EventTrigger
 from sagebridge.model.values import Value, thaw
@@ -22,14 +22,8 @@ from sagebridge.model.values import Value, thaw
 _PATH = re.compile(r"\$(\.[\w-]+|\[[0-9]{1,9}\]|\['[^']*'\])*")
 _PART = re.compile(r"\.([\w-]+)|\[(\d+)\]|\['([^']*)'\]")
 _IN_TEXT = re.compile(r"<((?:\$|aws\.)[^<>]*)>")
-_RECORD_FIELDS = (
-    "messageId",
-    "body",
-    "attributes",
-    "messageAttributes",
-    "eventSource",
-    "eventSourceARN",
-    "awsRegion",
+_RECORD_FIELDS = words(
+    "messageId body attributes messageAttributes eventSource eventSourceARN awsRegion"
 )
 """The fields of an SQS message in EventBridge Pipes. No EventBridge event has them."""
 # The events of S3 notifications, as S3 sends them to EventBridge: detail-type and reason

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
 
 from sagebridge.model.converters import Converter, convert
-from sagebridge.model.display import shown
+from sagebridge.model.display import shown, words
 from sagebridge.model.engine_settings import NO_SETTINGS, EngineSettings
 from sagebridge.model.expressions import Get, Index, Key, Member
 from sagebridge.model.pipeline import (
@@ -81,12 +81,8 @@ class ForEachStep(Step):
     """
 
     own_type: ClassVar[str] = "ForEach"
-    value_fields: ClassVar[tuple[str, ...]] = (
-        "arguments",
-        "extra",
-        "items",
-        "max_concurrency",
-        "selector",
+    value_fields: ClassVar[tuple[str, ...]] = words(
+        "arguments extra items max_concurrency selector"
     )
     inner_fields: ClassVar[Mapping[str, str]] = MappingProxyType({"body": "ForEachBody"})
 

@@ -13,13 +13,11 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
-EXCEPTION_TYPES = (
-    "Step.SERVICE_FAULT",
-    "Step.THROTTLING",
-    "SageMaker.JOB_INTERNAL_ERROR",
-    "SageMaker.CAPACITY_ERROR",
-    "SageMaker.RESOURCE_LIMIT",
-    "Emr.RESOURCE_LIMIT",
+from sagebridge.model.display import words
+
+EXCEPTION_TYPES = words(
+    "Step.SERVICE_FAULT Step.THROTTLING SageMaker.JOB_INTERNAL_ERROR "
+    "SageMaker.CAPACITY_ERROR SageMaker.RESOURCE_LIMIT Emr.RESOURCE_LIMIT"
 )
 """The values of ``ExceptionType`` in a retry policy."""
 
@@ -153,25 +151,14 @@ _CHECK_MEMBERS = {
     "supplied_baseline_statistics": "SuppliedBaselineStatistics",
     "supplied_baseline_constraints": "SuppliedBaselineConstraints",
 }
-_CHECK_KEYS = (
-    "AppSpecification",
-    "Environment",
-    "NetworkConfig",
-    "ProcessingInputs",
-    "ProcessingResources",
-    "RoleArn",
-    "StoppingCondition",
-    "SkipCheck",
-    "RegisterNewBaseline",
-    "ModelPackageGroupName",
-    "SuppliedBaselineConstraints",
+_CHECK_KEYS = words(
+    "AppSpecification Environment NetworkConfig ProcessingInputs ProcessingResources "
+    "RoleArn StoppingCondition SkipCheck RegisterNewBaseline ModelPackageGroupName "
+    "SuppliedBaselineConstraints"
 )
-_TUNED = (
-    "AlgorithmSpecification",
-    "HyperParameterRanges",
-    "InputDataConfig",
-    "StaticHyperParameters",
-    "TuningObjective",
+_TUNED = words(
+    "AlgorithmSpecification HyperParameterRanges InputDataConfig StaticHyperParameters "
+    "TuningObjective"
 )
 # Key attributes: https://docs.aws.amazon.com/sagemaker/latest/dg/pipelines-default-keys.html
 _ROWS = (
@@ -192,14 +179,9 @@ _ROWS = (
         summary="A Training step: CreateTrainingJob.",
         metadata="TrainingJob",
         takes=("CacheConfig", "RetryPolicies"),
-        cached_by=(
-            "AlgorithmSpecification",
-            "CheckpointConfig",
-            "DebugHookConfig",
-            "DebugRuleConfigurations",
-            "Environment",
-            "HyperParameters",
-            "InputDataConfig",
+        cached_by=words(
+            "AlgorithmSpecification CheckpointConfig DebugHookConfig "
+            "DebugRuleConfigurations Environment HyperParameters InputDataConfig"
         ),
         list_keys={"FinalMetricDataList": "MetricName", "InputDataConfig": "ChannelName"},
         console_page="jobs",
@@ -233,14 +215,10 @@ _ROWS = (
         summary="An AutoML step: CreateAutoMLJob.",
         metadata="AutoMLJob",
         takes=("CacheConfig", "RetryPolicies"),
-        cached_by=(
-            "AutoMLJobConfig.CandidateGenerationConfig",
-            "AutoMLJobConfig.CompletionCriteria",
-            "AutoMLJobConfig.DataSplitConfig",
-            "AutoMLJobConfig.Mode",
-            "AutoMLJobObjective",
-            "InputDataConfig",
-            "ProblemType",
+        cached_by=words(
+            "AutoMLJobConfig.CandidateGenerationConfig AutoMLJobConfig.CompletionCriteria "
+            "AutoMLJobConfig.DataSplitConfig AutoMLJobConfig.Mode AutoMLJobObjective "
+            "InputDataConfig ProblemType"
         ),
         not_retried=("SageMaker.JOB_INTERNAL_ERROR",),
         refused=("ModelDeployConfig", "GenerateCandidateDefinitionsOnly"),
@@ -296,15 +274,9 @@ _ROWS = (
         name="ForEach",
         summary="A ForEach step: runs the steps of its body once for each item.",
         makes="nothing",
-        synthetic=(
-            "Status",
-            "InputItemCount",
-            "TotalStepCount",
-            "SucceededStepCount",
-            "FailedStepCount",
-            "StoppedStepCount",
-            "IterationOutputs",
-            "Selected",
+        synthetic=words(
+            "Status InputItemCount TotalStepCount SucceededStepCount FailedStepCount "
+            "StoppedStepCount IterationOutputs Selected"
         ),
         limits=(
             "a list has 1 to 100 items",
@@ -406,16 +378,10 @@ _ROWS = (
         summary="An EndpointConfig step: CreateEndpointConfig.",
         makes="resource",
         takes=("CacheConfig", "RetryPolicies"),
-        cached_by=(
-            "AsyncInferenceConfig",
-            "DataCaptureConfig",
-            "EnableNetworkIsolation",
-            "ExecutionRoleArn",
-            "ExplainerConfig",
-            "KmsKeyId",
-            "ProductionVariants",
-            "ShadowProductionVariants",
-            "VpcConfig",
+        cached_by=words(
+            "AsyncInferenceConfig DataCaptureConfig EnableNetworkIsolation "
+            "ExecutionRoleArn ExplainerConfig KmsKeyId ProductionVariants "
+            "ShadowProductionVariants VpcConfig"
         ),
         list_keys={"ProductionVariants": "VariantName"},
         console_page="endpointConfig",
@@ -466,13 +432,9 @@ OPERATOR_TYPES: Mapping[str, StepType] = MappingProxyType(
 """The step types with a dedicated Airflow operator and Prefect function."""
 UNPUBLISHED: Mapping[str, str] = MappingProxyType(
     dict.fromkeys(
-        (
-            "Athena",
-            "BedrockCustomModel",
-            "BedrockCustomModelDeployment",
-            "BedrockModelImport",
-            "BedrockProvisionedModelThroughput",
-            "HubContent",
+        words(
+            "Athena BedrockCustomModel BedrockCustomModelDeployment BedrockModelImport "
+            "BedrockProvisionedModelThroughput HubContent"
         ),
         "no definition of such a step is published, by AWS or in its SDK",
     )

@@ -15,6 +15,7 @@ from typing import Any
 
 from sagebridge.errors import SagebridgeError
 from sagebridge.model.code_steps import RETURN_VALUE
+from sagebridge.model.display import words
 from sagebridge.model.expressions import Get, Index, Key, Member, Token
 from sagebridge.model.for_each import MAX_BY, ForEachStep, Selector, iteration_name
 from sagebridge.model.pipeline import Pipeline, Steps
@@ -214,14 +215,9 @@ def iterations_of(
     return found
 
 
-_SHOWN = (
-    "status",
-    "input_item_count",
-    "total_step_count",
-    "succeeded_step_count",
-    "failed_step_count",
-    "stopped_step_count",
-    "selected",
+_SHOWN = words(
+    "status input_item_count total_step_count succeeded_step_count failed_step_count "
+    "stopped_step_count selected"
 )
 
 

@@ -25,6 +25,7 @@ from typing import Any
 import sagebridge
 from sagebridge.authoring.runnable import why_pipeline_not_runnable
 from sagebridge.errors import UsageError
+from sagebridge.model.display import words
 from sagebridge.model.pipeline import Pipeline
 from sagebridge_operators.lifecycle.attempt import FORMAT, Attempt, now
 from sagebridge_operators.lifecycle.objects import WriteConflict
@@ -43,17 +44,10 @@ from sagebridge_operators.run_errors import (
 )
 
 _NOT_CHECKED = frozenset(
-    (
-        "depends-on-fail-step",
-        "no-steps",
-        "parameter-name",
-        "step-name",
-        "text-too-long",
-        "too-many-outputs",
-        "unknown-condition-type",
-        "unknown-expression",
-        "unknown-step-type",
-        "unknown-variable",
+    words(
+        "depends-on-fail-step no-steps parameter-name step-name text-too-long "
+        "too-many-outputs unknown-condition-type unknown-expression unknown-step-type "
+        "unknown-variable"
     )
 )
 

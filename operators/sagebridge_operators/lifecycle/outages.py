@@ -8,23 +8,15 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
+from sagebridge.model.display import words
 from sagebridge_operators.run_errors import RecordsUnreachable
 
 THROTTLED = frozenset(
-    (
-        "BandwidthLimitExceeded",
-        "PriorRequestNotComplete",
-        "ProvisionedThroughputExceededException",
-        "RequestLimitExceeded",
-        "RequestThrottled",
-        "RequestThrottledException",
-        "RequestTimeout",
-        "RequestTimeoutException",
-        "SlowDown",
-        "Throttling",
-        "ThrottlingException",
-        "ThrottledException",
-        "TooManyRequestsException",
+    words(
+        "BandwidthLimitExceeded PriorRequestNotComplete "
+        "ProvisionedThroughputExceededException RequestLimitExceeded RequestThrottled "
+        "RequestThrottledException RequestTimeout RequestTimeoutException SlowDown "
+        "Throttling ThrottlingException ThrottledException TooManyRequestsException"
     )
 )
 """Throttling and similar error codes, which AWS sends with HTTP 400.
@@ -34,12 +26,9 @@ TransientRetryableChecker in botocore/retries/standard.py), without LimitExceede
 may be a quota.
 """
 EXPIRED = frozenset(
-    (
-        "ExpiredToken",
-        "ExpiredTokenException",
-        "InvalidSignatureException",
-        "RequestExpired",
-        "SignatureDoesNotMatch",
+    words(
+        "ExpiredToken ExpiredTokenException InvalidSignatureException RequestExpired "
+        "SignatureDoesNotMatch"
     )
 )
 """Error codes of expired credentials; renewed ones may be available already."""

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from sagebridge.model.display import words
 from sagebridge.model.step_settings import RetryPolicy
 from sagebridge.model.step_types import STEP_TYPES
 from sagebridge.model.values import ABSENT, Value
@@ -29,12 +30,9 @@ _CODES: Mapping[str, tuple[str, ...]] = {
         "ResourceLimitExceededException",
         "ServiceQuotaExceededException",
     ),
-    "CAPACITY_ERROR": (
-        "CapacityError",
-        "InsufficientCapacity",
-        "InsufficientCapacityError",
-        "InsufficientCapacityException",
-        "InsufficientInstanceCapacity",
+    "CAPACITY_ERROR": words(
+        "CapacityError InsufficientCapacity InsufficientCapacityError "
+        "InsufficientCapacityException InsufficientInstanceCapacity"
     ),
     "JOB_INTERNAL_ERROR": ("InternalServerError",),
 }

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
 
+from sagebridge.model.display import words
 from sagebridge.model.pipeline import Step
 from sagebridge_operators.run_errors import StepFailed
 from sagebridge_operators.steps.job_type import JobType, State
@@ -259,13 +260,10 @@ STEP = Emr(
     outputs=lambda found: {"cluster_id": found.get("ClusterId"), "step_id": found.get("Id")},
     permissions=(
         (
-            (
-                "elasticmapreduce:AddJobFlowSteps",
-                "elasticmapreduce:CancelSteps",
-                "elasticmapreduce:DescribeCluster",
-                "elasticmapreduce:DescribeStep",
-                "elasticmapreduce:ListSteps",
-                "elasticmapreduce:TerminateJobFlows",
+            words(
+                "elasticmapreduce:AddJobFlowSteps elasticmapreduce:CancelSteps "
+                "elasticmapreduce:DescribeCluster elasticmapreduce:DescribeStep "
+                "elasticmapreduce:ListSteps elasticmapreduce:TerminateJobFlows"
             ),
             "arn:aws:elasticmapreduce:*:{account}:cluster/*",
         ),

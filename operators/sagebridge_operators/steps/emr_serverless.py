@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
+from sagebridge.model.display import words
 from sagebridge.model.pipeline import Step
 from sagebridge.model.values import ABSENT, Value
 from sagebridge_operators.run_errors import StepFailed
@@ -212,15 +213,11 @@ STEP = EmrServerless(
     },
     permissions=(
         (
-            (
-                "emr-serverless:CancelJobRun",
-                "emr-serverless:DeleteApplication",
-                "emr-serverless:GetApplication",
-                "emr-serverless:GetJobRun",
-                "emr-serverless:ListJobRuns",
-                "emr-serverless:StartApplication",
-                "emr-serverless:StartJobRun",
-                "emr-serverless:StopApplication",
+            words(
+                "emr-serverless:CancelJobRun emr-serverless:DeleteApplication "
+                "emr-serverless:GetApplication emr-serverless:GetJobRun "
+                "emr-serverless:ListJobRuns emr-serverless:StartApplication "
+                "emr-serverless:StartJobRun emr-serverless:StopApplication"
             ),
             "arn:aws:emr-serverless:*:{account}:/applications/*",
         ),

@@ -26,20 +26,12 @@ from sagebridge.formats.airflow.operator_classes import classes
 from sagebridge.formats.airflow.standard_operators import LIBRARY_CALLS
 from sagebridge.formats.airflow.task_facts import is_sagebridge
 from sagebridge.formats.python.function_source import NotSelfContained
+from sagebridge.model.display import words
 from sagebridge.model.pipeline import Step
 
-_READS = (
-    "append_env",
-    "bash_command",
-    "cwd",
-    "definition_name",
-    "env",
-    "op_args",
-    "op_kwargs",
-    "output_processor",
-    "python_callable",
-    "skip_on_exit_code",
-    "templates_dict",
+_READS = words(
+    "append_env bash_command cwd definition_name env op_args op_kwargs output_processor "
+    "python_callable skip_on_exit_code templates_dict"
 )
 _SHELL = (*SHELL_OPERATORS, *COMMAND_OPERATORS)
 _ASSET = "_AssetMainOperator"

@@ -13,6 +13,7 @@ from typing import Any
 from sagebridge.formats.airflow.code_tasks import CodeTask
 from sagebridge.formats.python.function_source import NotSelfContained
 from sagebridge.model.code_steps import BRANCH, PythonStep
+from sagebridge.model.display import words
 
 _LIBRARY = "sagebridge_operators.functions.environments"
 ENVIRONMENT_ROLES: Mapping[str, str] = {
@@ -26,16 +27,9 @@ ENVIRONMENT_ROLES: Mapping[str, str] = {
     "_BranchExternalPythonDecoratedOperator": BRANCH,
 }
 """The operators that call a function in another Python, with the role of its result."""
-ENVIRONMENT_READS = (
-    "expect_airflow",
-    "inherit_env",
-    "pip_install_options",
-    "python",
-    "python_version",
-    "requirements",
-    "serializer",
-    "system_site_packages",
-    "venv_cache_path",
+ENVIRONMENT_READS = words(
+    "expect_airflow inherit_env pip_install_options python python_version requirements "
+    "serializer system_site_packages venv_cache_path"
 )
 """Their arguments that are part of the step. The environment is new for each try."""
 _WIDTH = 88

@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Any
 
+from sagebridge.model.display import words
 from sagebridge.model.fire_times import zone
 from sagebridge.model.schedule_expressions import ExpressionError
 
@@ -34,17 +35,7 @@ _SCHEDULES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "CronSchedule": (),
         "IntervalSchedule": (),
         "RRuleSchedule": (),
-        "Schedule": (
-            "interval",
-            "cron",
-            "rrule",
-            "timezone",
-            "anchor_date",
-            "day_or",
-            "active",
-            "parameters",
-            "slug",
-        ),
+        "Schedule": words("interval cron rrule timezone anchor_date day_or active parameters slug"),
         "DeploymentScheduleCreate": (),
         "DeploymentEventTrigger": (),
         "DeploymentCompoundTrigger": (),

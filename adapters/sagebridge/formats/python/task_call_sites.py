@@ -12,12 +12,11 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-_TASK = (
-    "prefect.task",
-    "prefect.tasks.task",
-    "prefect.assets.materialize",
-    "airflow.sdk.task",
-    "airflow.decorators.task",
+from sagebridge.model.display import words
+
+_TASK = words(
+    "prefect.task prefect.tasks.task prefect.assets.materialize airflow.sdk.task "
+    "airflow.decorators.task"
 )
 _FLOW = ("prefect.flow", "prefect.flows.flow")
 _RUNS = frozenset(("apply_async", "delay", "expand", "expand_kwargs", "map", "submit"))

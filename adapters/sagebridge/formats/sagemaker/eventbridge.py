@@ -19,24 +19,16 @@ from sagebridge.authoring.eventbridge_requests import (
     read_schedule,
 )
 from sagebridge.authoring.scheduled_pipeline import with_free_names
-from sagebridge.model.display import shown
+from sagebridge.model.display import shown, words
 from sagebridge.model.event_triggers import EventTrigger, Starter
 from sagebridge.model.losses import Loss
 from sagebridge.model.schedules import Schedule
 from sagebridge.model.values import Object
 
 OPERATIONS = ("CreateSchedule", "PutRule", "PutTargets", "CreatePipe")
-_RESPONSE_ONLY = (
-    "Arn",
-    "CreatedBy",
-    "CreationDate",
-    "CreationTime",
-    "CurrentState",
-    "LastModificationDate",
-    "LastModifiedTime",
-    "ManagedBy",
-    "ResponseMetadata",
-    "StateReason",
+_RESPONSE_ONLY = words(
+    "Arn CreatedBy CreationDate CreationTime CurrentState LastModificationDate "
+    "LastModifiedTime ManagedBy ResponseMetadata StateReason"
 )
 """Fields of GetSchedule, DescribeRule and DescribePipe responses that AWS sets itself."""
 

@@ -55,21 +55,15 @@ from sagebridge.formats.sagemaker.foreign_files import ForeignFile, foreign_kind
 from sagebridge.formats.sagemaker.python_source import ARGUMENTS, call, load
 from sagebridge.formats.sagemaker.sdk_triggers import TriggerReader, triggers_of
 from sagebridge.formats.sagemaker.writer import write
-from sagebridge.model.display import shown
+from sagebridge.model.display import shown, words
 from sagebridge.model.event_triggers import EventTrigger
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import VERSION, Pipeline
 from sagebridge.model.schedules import Schedule
 
-_RESPONSE_ONLY = (
-    "PipelineArn",
-    "PipelineStatus",
-    "CreationTime",
-    "LastModifiedTime",
-    "LastRunTime",
-    "CreatedBy",
-    "LastModifiedBy",
-    "ResponseMetadata",
+_RESPONSE_ONLY = words(
+    "PipelineArn PipelineStatus CreationTime LastModifiedTime LastRunTime CreatedBy "
+    "LastModifiedBy ResponseMetadata"
 )
 _ATTRIBUTE = re.compile(r"(?P<module>[\w./\\-]{1,200}):(?P<attribute>[A-Za-z_][\w.]*)\Z")
 

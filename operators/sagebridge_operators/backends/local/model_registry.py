@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from sagebridge.model.display import words
 from sagebridge_operators.backends.local.api import ApiError, arn
 from sagebridge_operators.backends.local.database import (
     AlreadyExists,
@@ -17,14 +18,9 @@ from sagebridge_operators.backends.local.job_api import check_name
 from sagebridge_operators.backends.local.listing import page
 
 APPROVALS = ("Approved", "Rejected", "PendingManualApproval")
-UPDATED = (
-    "ModelApprovalStatus",
-    "ModelPackageRegistrationType",
-    "ApprovalDescription",
-    "InferenceSpecification",
-    "SourceUri",
-    "ModelCard",
-    "ModelLifeCycle",
+UPDATED = words(
+    "ModelApprovalStatus ModelPackageRegistrationType ApprovalDescription "
+    "InferenceSpecification SourceUri ModelCard ModelLifeCycle"
 )
 
 
@@ -112,12 +108,9 @@ class Registry:
         return page(
             self.records.list("ModelPackageGroup"),
             request,
-            fields=(
-                "ModelPackageGroupName",
-                "ModelPackageGroupArn",
-                "ModelPackageGroupDescription",
-                "ModelPackageGroupStatus",
-                "CreationTime",
+            fields=words(
+                "ModelPackageGroupName ModelPackageGroupArn ModelPackageGroupDescription "
+                "ModelPackageGroupStatus CreationTime"
             ),
             into="ModelPackageGroupSummaryList",
             name="ModelPackageGroupName",
@@ -194,15 +187,10 @@ class Registry:
         return page(
             [body for body in found if approval in (None, body.get("ModelApprovalStatus"))],
             request,
-            fields=(
-                "ModelPackageName",
-                "ModelPackageGroupName",
-                "ModelPackageVersion",
-                "ModelPackageArn",
-                "ModelPackageDescription",
-                "CreationTime",
-                "ModelPackageStatus",
-                "ModelApprovalStatus",
+            fields=words(
+                "ModelPackageName ModelPackageGroupName ModelPackageVersion "
+                "ModelPackageArn ModelPackageDescription CreationTime ModelPackageStatus "
+                "ModelApprovalStatus"
             ),
             into="ModelPackageSummaryList",
             name="ModelPackageName",

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from sagebridge.formats.airflow.provider import aws_operators, config_operators, keyword_operators
 from sagebridge.formats.airflow.provider.provider_task import OperatorKind, property_output
+from sagebridge.model.display import words
 
 PACKAGE = "airflow.providers.amazon.aws.operators."
 PACKAGES = (PACKAGE, "airflow.providers.amazon.aws.sensors.")
@@ -45,31 +46,17 @@ KINDS: Mapping[str, OperatorKind] = {
     ),
     "SageMakerRegisterModelVersionOperator": OperatorKind(
         keyword_operators.register,
-        (
-            "image_uri",
-            "model_url",
-            "package_group_name",
-            "package_group_desc",
-            "package_desc",
-            "model_approval",
-            "extras",
-            "config",
+        words(
+            "image_uri model_url package_group_name package_group_desc package_desc "
+            "model_approval extras config"
         ),
         outputs=lambda _, name: property_output(name, "ModelPackageArn", rest=False),
     ),
     "SageMakerAutoMLOperator": OperatorKind(
         keyword_operators.auto_ml,
-        (
-            "job_name",
-            "s3_input",
-            "target_attribute",
-            "s3_output",
-            "role_arn",
-            "compressed_input",
-            "time_limit",
-            "autodeploy_endpoint_name",
-            "extras",
-            "config",
+        words(
+            "job_name s3_input target_attribute s3_output role_arn compressed_input "
+            "time_limit autodeploy_endpoint_name extras config"
         ),
         outputs=lambda _, name: property_output(name, "BestCandidate"),
     ),
