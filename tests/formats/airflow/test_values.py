@@ -34,6 +34,8 @@ class Dag:
         return SimpleNamespace(has_value=name == "bucket", value="b")
 
     def get_template_env(self) -> Any:
+        if self.render_template_as_native_obj:
+            return jinja2.nativetypes.NativeEnvironment()
         return jinja2.sandbox.SandboxedEnvironment()
 
 
@@ -54,6 +56,7 @@ def join(*parts: Any) -> Any:
 
 TRANSLATED = {
     "plain": "plain",
+    "BEGIN;\nCOMMIT;\n\n": "BEGIN;\nCOMMIT;\n",
     "": "",
     "{ not } {a template}": "{ not } {a template}",
     "{{ params.bucket }}": {"Get": "Parameters.bucket"},
@@ -139,6 +142,14 @@ def test_run_time_value_is_raised(text: str) -> None:
 def test_native_rendering_keeps_types() -> None:
     assert write_value(values(native=True).of("{{ params.rounds }}")) == ROUNDS
     assert values(native=True).of("{{ 5 }}") == 5
+    assert values(native=True).of(["5", "[1, '2']", "x-5"]) == (5, (1, "2"), "x-5")
+
+
+def test_fields_of_requests_keep_their_type() -> None:
+    ranges = {"ContinuousParameterRanges": [{"Name": "eta", "MinValue": "0.1"}]}
+    config = {"HyperParameterTuningJobConfig": {"ParameterRanges": ranges}}
+    found = values(native=True).of(config, field=request_shape("Tuning"))
+    assert write_value(found) == config
 
 
 def test_strings_in_number_fields_are_converted() -> None:

@@ -154,6 +154,11 @@ class Values:
             case None | bool() | int() | float():
                 return value
             case str():
+                if templated and not is_template(value):
+                    found = value if field else self._rendered(value)
+                    if not isinstance(found, str):
+                        return self.of(found, fallback, templated=False)
+                    return _converted(found, type_)
                 return self._text(value, fallback, type_, typed) if templated else value
             case Mapping():
                 return Object({str(name): inner(item, str(name)) for name, item in value.items()})
@@ -214,9 +219,6 @@ class Values:
             raise RunTimeValue(unknown.code, unknown.what, text, template) from None
 
     def _text(self, text: str, fallback: Fallback, type_: str | None, typed: bool) -> Value:
-        if not is_template(text):
-            return _converted(text, type_)
-
         def typed_fallback(unknown: RunTimeValue) -> Value:
             unknown.type = type_ or unknown.type
             return fallback(unknown)
@@ -242,6 +244,14 @@ class Values:
             what = f"{'an' if type_ == 'Integer' else 'a'} {type_} built from several parts"
             return typed_fallback(RunTimeValue("template", what, text))
         return join("", *parts)
+
+    def _rendered(self, text: str) -> Any:
+        """A string without a template, as Airflow renders it.
+
+        Jinja removes a newline at the end; a DAG with native types makes ``"3"`` the number 3.
+        """
+        changes = self.native or "\r" in text or text.endswith("\n")
+        return self._jinja.from_string(text).render() if changes else text
 
     def _in_field(self, value: Value, type_: str | None) -> Value:
         """A value in a field of a request that needs a type; any type if None."""
