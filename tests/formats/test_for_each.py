@@ -114,6 +114,14 @@ def test_references_are_checked(place: str, value: str, code: str) -> None:
     assert [(one.code, one.pointer) for one in found] == [(code, f"/{place}/Get")]
 
 
+def test_items_of_code_are_any_json() -> None:
+    body = [{"Name": "B", "Type": "sagebridge.ShellCommand", "Arguments": {"command": "true"}}]
+    for items in ([], [{"a": [None]}] * 101):
+        steps = [fan(IterableItems=items, ForEachBody=body)]
+        found = sagebridge.validate({"Version": "2020-12-01", "Steps": steps})
+        assert not {"for-each-items", "wrong-type"} & {one.code for one in found}
+
+
 def test_names_of_iterations_are_taken() -> None:
     found = sagebridge.validate(changed("Steps/2/Name", "Report-12"))
     assert [one.code for one in found] == ["iteration-name"]
