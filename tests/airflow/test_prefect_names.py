@@ -230,7 +230,8 @@ def test_runtime_shows_the_dag_run() -> None:
     pushed: dict[str, Any] = {}
     assert flow_run.id is None
     with in_run(context(pushed)):
-        assert runtime.flow_run.id == "manual__1"
+        assert UUID(runtime.flow_run.id) != UUID(runtime.task_run.id)
+        assert runtime.flow_run.name == "manual__1"
         assert runtime.flow_run.parameters == {"day": "2026-11-27"}
         assert runtime.flow_run.scheduled_start_time == SLOT
         assert (runtime.task_run.name, runtime.task_run.run_count) == ("Load", 2)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from types import SimpleNamespace
 from typing import Any, Self
+from uuid import NAMESPACE_URL, UUID, uuid5
 
 from sagebridge.model.pipeline import walk
 from sagebridge_operators.airflow.prefect_names.states import (
@@ -46,11 +47,16 @@ class _Names:
         raise NotImplementedError
 
 
+def flow_run_id(dag: str, run: str) -> str:
+    """An id that looks like those of Prefect: code makes names of jobs from its first part."""
+    return str(uuid5(NAMESPACE_URL, f"{dag}/{run}"))
+
+
 class _FlowRun(_Names):
     @staticmethod
     def _values(context: RunContext) -> Mapping[str, Any]:
         return {
-            "id": context.run_id,
+            "id": flow_run_id(context.name, context.run_id),
             "name": context.run_id,
             "flow_name": context.name,
             "parameters": dict(context.parameters),
@@ -59,7 +65,7 @@ class _FlowRun(_Names):
             "run_count": 1,
             "parent_flow_run_id": None,
             "parent_deployment_id": None,
-            "root_flow_run_id": context.run_id,
+            "root_flow_run_id": flow_run_id(context.name, context.run_id),
             "flow_version": None,
             "api_url": None,
             "ui_url": None,
@@ -70,12 +76,13 @@ class _FlowRun(_Names):
 class _TaskRun(_Names):
     @staticmethod
     def _values(context: RunContext) -> Mapping[str, Any]:
+        flow_run = UUID(flow_run_id(context.name, context.run_id))
         return {
-            "id": f"{context.run_id}/{context.step}",
+            "id": str(uuid5(flow_run, f"{context.step}/{context.index}")),
             "name": context.step,
             "task_name": _task_name(context),
             "task_key": _task_name(context),
-            "flow_run_id": context.run_id,
+            "flow_run_id": str(flow_run),
             "run_count": context.try_number,
             "tags": [],
             "parameters": {},
