@@ -48,7 +48,8 @@ def main(given: list[str]) -> int:
                 engine, name = engine_of(file), f"{file.name} #{number}"
                 try:
                     if originals:
-                        ran = desk.run(engine, file, scenario, name=scenario.name)
+                        copied = desk.prepared(file, scenario)
+                        ran = desk.run(engine, copied, scenario, name=scenario.name)
                         print(name, json.dumps(asdict(ran), indent=1), flush=True)
                         continue
                     found = desk.differences(engine, file, scenario)

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import select
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,7 +26,8 @@ ENVIRONMENTS = {
 }
 PROGRAMS = {"airflow": "tests.carried.run_dag", "prefect": "tests.carried.run_flow"}
 OTHER = {"airflow": "prefect", "prefect": "airflow"}
-_IDS = ("ClientRequestToken", "MessageId", "ResponseMetadata")
+_UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_IDS = ("ClientRequestToken", "ClientToken", "clientToken", "MessageId", "ResponseMetadata")
 
 
 class RunError(Exception):
@@ -34,13 +36,17 @@ class RunError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a run did: its state, its tasks or steps, calls that change something, and contents."""
+    """What a run did: its state, its tasks or steps, calls that change something, and contents.
+
+    ``started`` has the runs of other pipelines that it started, with their parameters.
+    """
 
     state: str
     tasks: Mapping[str, Sequence[Mapping[str, Any]]]
     steps: Mapping[str, Sequence[Mapping[str, Any]]]
     calls: Sequence[Any]
     contents: Mapping[str, Any]
+    started: Sequence[Any] = ()
     message: str = ""
 
     def differences(self, original: Outcome, parts: Mapping[str, Any]) -> Iterator[str]:
@@ -74,6 +80,8 @@ class Outcome:
             wrote, writes = (one.contents.get(name) for one in (original, self))
             if wrote != writes:
                 yield f"{name}: {writes!r}, not {wrote!r}"
+        if original.started != self.started:
+            yield f"started: {self.started}, not {original.started}"
         wanted, made = (
             sorted(
                 json.dumps(one, sort_keys=True) for one in outcome.calls if not _is_job_call(one)
@@ -112,6 +120,7 @@ class Desk:
         self.aws.reset()
         if scenario.setup is not None:
             scenario.setup(self.aws)
+        self._write_files(scenario)
         number = next(self.numbers)
         records = self.folder / f"records-{number}"
         records.mkdir()
@@ -133,6 +142,8 @@ class Desk:
             "variables": dict(scenario.variables),
             "blocks": list(scenario.blocks),
             "answers": dict(scenario.answers),
+            "additions": dict(scenario.additions),
+            "others": list(scenario.others),
             "environment": environment,
         }
         found = self.ask(engine, request)
@@ -142,9 +153,36 @@ class Desk:
             _neutral(found["tasks"], ids),
             _neutral(found["steps"], ids),
             _neutral(found["calls"], ids),
-            _neutral(self.aws.contents(), ids),
+            _neutral(self._contents(), ids),
+            _neutral(found["started"], ids),
             found.get("message", ""),
         )
+
+    def prepared(self, file: Path, scenario: Scenario) -> Path:
+        """The file of a scenario, with its replaced text."""
+        if not scenario.replaced:
+            return file
+        text = file.read_text()
+        for old, new in scenario.replaced.items():
+            assert old in text, old
+            text = text.replace(old, new.replace("{files}", str(self.folder / "files")))
+        copied = self.folder / file.parent.name / file.name
+        copied.parent.mkdir(exist_ok=True)
+        copied.write_text(text)
+        return copied
+
+    def _write_files(self, scenario: Scenario) -> None:
+        shutil.rmtree(self.folder / "files", ignore_errors=True)
+        for name, text in scenario.files.items():
+            path = self.folder / "files" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+
+    def _contents(self) -> dict[str, Any]:
+        """What the services and the folder of files have."""
+        files = sorted(one for one in (self.folder / "files").rglob("*") if one.is_file())
+        there = {one.relative_to(self.folder).as_posix(): one.read_text() for one in files}
+        return {**self.aws.contents(), **there}
 
     def date(self, scenario: Scenario) -> datetime:
         """A date of one run: two runs of a DAG need different ones."""
@@ -231,7 +269,7 @@ class Desk:
 
     def differences(self, engine: str, file: Path, scenario: Scenario) -> list[str]:
         """How the translation of a file behaves differently from the file itself."""
-        date = self.date(scenario)
+        file, date = self.prepared(file, scenario), self.date(scenario)
         original = self.run(engine, file, scenario, name=scenario.name, date=date)
         if (original.state == "failed") != scenario.fails:
             return [f"the original {original.state}: {original.message} {original.tasks}"]
@@ -285,8 +323,8 @@ def _shown(entry: Mapping[str, Any], *, results: bool = True) -> str:
 
 
 def _is_job_call(call: Sequence[Any]) -> bool:
-    """Whether a call names its request after the engine: jobs of SageMaker have generated names."""
-    return str(call[0]).startswith("sagemaker.")
+    """Whether a call names its request after the engine: such jobs have generated names."""
+    return str(call[0]).startswith(("sagemaker.", "emr."))
 
 
 def _neutral(value: Any, run_ids: Sequence[str]) -> Any:
@@ -294,6 +332,8 @@ def _neutral(value: Any, run_ids: Sequence[str]) -> Any:
     text = json.dumps(value, default=str)
     for one in sorted(run_ids, key=len, reverse=True):
         text = text.replace(json.dumps(one)[1:-1], "RUN")
+        if _UUID.fullmatch(one):  # names often have the start of the id
+            text = text.replace(one[:8], "RUN")
     text = re.sub(r"(sagebridge-carried-\w+/\w+-)\w+", r"\1TEMPORARY", text)
     return _without_ids(json.loads(text))
 

@@ -12,9 +12,12 @@ import os
 import sys
 import tempfile
 from collections import defaultdict
-from datetime import datetime
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
 from itertools import count
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 from tests.carried.runs import serve
@@ -70,21 +73,24 @@ def _run(request: dict[str, Any]) -> dict[str, Any]:
     from prefect.states import Scheduled
 
     for module, kind, name, values in request.get("blocks", ()):
-        getattr(__import__(module, fromlist=[kind]), kind)(**values).save(name)
+        getattr(__import__(module, fromlist=[kind]), kind)(**values).save(name, overwrite=True)
     module = _module(Path(request["file"]))
     flows = {id(one): one for one in vars(module).values() if isinstance(one, Flow)}
     own = [one for one in flows.values() if request["name"] in (None, one.name)]
     flow = max(own, key=lambda one: one.fn.__code__.co_firstlineno)
     with get_client(sync_client=True) as client:
         at = datetime.fromisoformat(request["date"])
+        others = OtherFlows(client, request.get("others", ()), at)
         planned = client.create_flow_run(
             flow, parameters=request["parameters"], state=Scheduled(scheduled_time=at)
         )
-        state = run_flow(
-            flow, flow_run=planned, parameters=request["parameters"], return_type="state"
-        )
-        if inspect.isawaitable(state):
-            state = asyncio.run(_awaited(state))
+        with others.succeeding():
+            state = run_flow(
+                flow, flow_run=planned, parameters=request["parameters"], return_type="state"
+            )
+            if inspect.isawaitable(state):
+                state = asyncio.run(_awaited(state))
+        started = others.started()
         runs = _all_runs(client, client.read_flow_run(planned.id))
         of_runs = FlowRunFilter(id={"any_": [one.id for one in runs]})
         # The call of a subflow is also a task run.
@@ -101,8 +107,66 @@ def _run(request: dict[str, Any]) -> dict[str, Any]:
         "message": str(state.message),
         "tasks": tasks,
         "steps": recorded_steps(),
-        "run_ids": [str(planned.id), *records().ids()],
+        "started": started,
+        "run_ids": [str(planned.id), planned.name, *records().ids()],
     }
+
+
+class OtherFlows:
+    """Flows with deployments that exist; a worker lets the runs that are started succeed."""
+
+    def __init__(self, client: Any, others: Sequence[Any], date: datetime) -> None:
+        from prefect import flow, task
+        from prefect.flow_engine import run_flow
+        from prefect.states import Scheduled
+
+        self._client = client
+        self._deployments = []
+        self._before: set[Any] = set()
+        for name, step, hours in others:
+            if hours is None:
+                there = client.create_flow_from_name(name)
+                self._deployments.append(client.create_deployment(there, name))
+                continue
+            only = task(name=step, task_run_name=step)(lambda: None)
+            code = flow(name=name)(lambda only=only: only() and None)
+            due = Scheduled(scheduled_time=date - timedelta(hours=hours))
+            run_flow(code, flow_run=client.create_flow_run(code, state=due))
+        self._before = {one.id for one in self._runs()}
+
+    def _runs(self) -> Sequence[Any]:
+        from prefect.client.schemas.filters import DeploymentFilter
+
+        chosen = DeploymentFilter(id={"any_": self._deployments})
+        found = self._client.read_flow_runs(deployment_filter=chosen) if self._deployments else ()
+        return [one for one in found if one.id not in self._before]
+
+    def started(self) -> list[Any]:
+        """The flow and the parameters of each run that the scenario started."""
+        names = {one: self._client.read_deployment(one).name for one in self._deployments}
+        return sorted([names[one.deployment_id], one.parameters] for one in self._runs())
+
+    @contextmanager
+    def succeeding(self) -> Iterator[None]:
+        from prefect.client.orchestration import get_client
+        from prefect.states import Completed
+
+        ended = Event()
+
+        def ends() -> None:
+            with get_client(sync_client=True) as client:
+                while not ended.wait(0.3):
+                    for one in self._runs():
+                        if not one.state.is_final():
+                            client.set_flow_run_state(one.id, Completed(), force=True)
+
+        worker = Thread(target=ends, daemon=True)
+        if self._deployments:
+            worker.start()
+        try:
+            yield
+        finally:
+            ended.set()
 
 
 async def _awaited(state: Any) -> Any:

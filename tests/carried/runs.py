@@ -9,11 +9,13 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
+from tests.carried.fakes import FAKES
 from tests.carried.translations import translated
 
-_READS = ("BatchGet", "Describe", "Get", "Head", "List")
+_READS = ("BatchGet", "Describe", "Filter", "Get", "Head", "List")
 _KEPT = ("s3", "sns", "sqs")
 """Services whose effects moto keeps."""
 
@@ -31,7 +33,7 @@ def serve(run: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
     for line in sys.stdin:
         request = json.loads(line)
         with environment(request.get("environment", {})):
-            recorder.begin(request.get("answers", {}))
+            recorder.begin(request.get("answers", {}), request.get("additions", {}))
             try:
                 found = translated(request) if "to" in request else run(request)
             except BaseException:  # noqa: BLE001 - the parent reports it
@@ -62,7 +64,7 @@ class CallRecorder:
     """Records the AWS calls that change something, and answers some calls.
 
     ``answers`` has the answer by ``service.Operation``; of several answers in a list, each counts
-    once and the last one stays.
+    once and the last one stays. ``additions`` are values that the answer of moto lacks.
     """
 
     def __init__(self) -> None:
@@ -70,6 +72,7 @@ class CallRecorder:
 
         self.calls: list[Any] = []
         self.answers: dict[str, list[Any]] = {}
+        self.additions: Mapping[str, Any] = {}
         owner: Any = BaseClient
         self._send = owner._make_api_call
 
@@ -78,8 +81,8 @@ class CallRecorder:
 
         owner._make_api_call = call
 
-    def begin(self, answers: Mapping[str, Any]) -> None:
-        self.calls = []
+    def begin(self, answers: Mapping[str, Any], additions: Mapping[str, Any]) -> None:
+        self.calls, self.additions = [], additions
         self.answers = {
             name: list(one) if isinstance(one, list) else [one] for name, one in answers.items()
         }
@@ -88,7 +91,12 @@ class CallRecorder:
         service = client.meta.service_model.service_name
         name = f"{service}.{operation}"
         if service not in _KEPT and not operation.startswith(_READS):
-            self.calls.append([name, json.loads(json.dumps(request, default=str))])
+            given = {key: one for key, one in request.items() if one not in ({}, [], None)}
+            self.calls.append([name, json.loads(json.dumps(given, default=str))])
         if found := self.answers.get(name):
             return found.pop(0) if len(found) > 1 else found[0]
-        return self._send(client, operation, request)
+        if fake := FAKES.get(name):
+            ok = {"ResponseMetadata": {"HTTPStatusCode": 200}}
+            return {**ok, **fake(partial(self._send, client), request)}
+        answer = self._send(client, operation, request)
+        return {**answer, **more} if (more := self.additions.get(name)) else answer

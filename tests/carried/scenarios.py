@@ -24,6 +24,12 @@ class Scenario:
         connections: Airflow Connections as URIs, and blocks of the same name in Prefect.
         blocks: Prefect blocks: module, class, name and values.
         answers: answers to AWS calls by ``service.Operation``; a list is used in order.
+        additions: values that moto's answers lack, by ``service.Operation``.
+        replaced: text of the file that is replaced in the file and its translation: ARNs of other
+            accounts, times and folders; ``{files}`` in a value is the folder of ``files``.
+        files: files that the run reads, by name.
+        others: pipelines that exist, with their only step and how many hours ago they were due and
+            have succeeded; without hours, the scenario starts them.
         environment: more environment variables.
         fails: the run fails, on both engines.
     """
@@ -36,6 +42,10 @@ class Scenario:
     connections: Mapping[str, str] = field(default_factory=dict)
     blocks: Sequence[tuple[str, str, str, Mapping[str, Any]]] = ()
     answers: Mapping[str, Any] = field(default_factory=dict)
+    additions: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    replaced: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+    others: Sequence[tuple[str, str, float | None]] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     fails: bool = False
 
@@ -152,6 +162,101 @@ def _grid(aws: Aws) -> None:
     aws.put_objects("grid", {})
 
 
+def _clicks(aws: Aws) -> None:
+    hour = "2025/05/12/06"
+    closed = {f"clicks/{hour}/{shard}/_CLOSED": "" for shard in range(4)}
+    parts = {f"clicks/{hour}/0/a": "x", f"staging/sessions/{hour}/part-00000.parquet": "y"}
+    aws.put_objects("acme-data", {**closed, **parts})
+
+
+def _no_clicks(aws: Aws) -> None:
+    closed = {f"clicks/2025/05/12/06/{shard}/_CLOSED": "" for shard in range(4)}
+    aws.put_objects("acme-data", {**closed, "staging/sessions/2025/05/12/06/old": "y"})
+
+
+def _warehouse(aws: Aws) -> None:
+    aws.client("iam").create_role(RoleName="jobs", AssumeRolePolicyDocument="{}")
+    aws.topic("warehouse")
+
+
+def _orphans(count: int) -> Mapping[str, Any]:
+    rows = [{"Data": [{"VarCharValue": one}]} for one in ("orphans", str(count))]
+    return {"athena.GetQueryResults": {"ResultSet": {"Rows": rows}}}
+
+
+def _churn(aws: Aws) -> None:
+    folders = (f"events/{DAY}", f"sets/{DAY}/train", f"sets/{DAY}/validation", "customers")
+    aws.put_objects("acme-data", {f"churn/{one}/a.csv": "1,2" for one in folders})
+    group = "churn"
+    aws.client("sagemaker").create_model_package_group(ModelPackageGroupName=group)
+
+
+def _auc(value: float) -> Mapping[str, Any]:
+    metrics = [{"MetricName": "validation:auc", "Value": value, "Timestamp": 0}]
+    return {"sagemaker.DescribeTrainingJob": {"FinalMetricDataList": metrics}}
+
+
+def _ranking(aws: Aws) -> None:
+    aws.put_objects("acme-data", {"ranking/2025-04/a.csv": "1,2"})
+    sagemaker, role = aws.client("sagemaker"), f"arn:aws:iam::{ACCOUNT}:role/jobs"
+    sagemaker.create_training_job(
+        TrainingJobName="best",
+        RoleArn=role,
+        AlgorithmSpecification={"TrainingInputMode": "File", "TrainingImage": "x"},
+        OutputDataConfig={"S3OutputPath": "s3://acme-data/ranking/models/"},
+        ResourceConfig={"InstanceCount": 1, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 1},
+        StoppingCondition={"MaxRuntimeInSeconds": 60},
+    )
+    sagemaker.create_model(ModelName="old", ExecutionRoleArn=role)
+    variant = {"VariantName": "main", "ModelName": "old", "InitialInstanceCount": 1}
+    for name in ("ranking-staging", "ranking-production"):
+        sagemaker.create_endpoint_config(
+            EndpointConfigName=name,
+            ProductionVariants=[{**variant, "InstanceType": "ml.t2.medium"}],
+        )
+        sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name)
+
+
+_LIMITS = ("0.01", "0.4", "3", "10")
+_BEST = {"BestTrainingJob": {"TrainingJobName": "best", "TrainingJobStatus": "Completed"}}
+
+
+def _risk(aws: Aws) -> None:
+    total = {"var_99": 12.5, "desk": "rates"}
+    aws.put_objects("acme-data", {f"risk/{DAY}/total.json": total})
+    aws.put_objects("acme-scratch", {f"risk/{DAY}/a": "1", "risk/2025-03-09/b": "2"})
+
+
+def _applications(aws: Aws) -> None:
+    scores = '{"score": 0.2}\n{"score": 0.5}\n{"score": 0.9}'
+    waiting = {f"applications/{DAY}/{name}": "x" for name in ("a", "b", "_READY")}
+    aws.put_objects("acme-data", {**waiting, f"scores/{DAY}/a.out": scores})
+    aws.topic("scoring")
+    sagemaker = aws.client("sagemaker")
+    sagemaker.create_model_package_group(ModelPackageGroupName="credit-risk")
+    for _ in range(2):
+        sagemaker.create_model_package(
+            ModelPackageGroupName="credit-risk", ModelApprovalStatus="Approved"
+        )
+
+
+def _no_applications(aws: Aws) -> None:
+    aws.put_objects("acme-data", {f"applications/{DAY}/a": "x"})
+    aws.topic("scoring")
+
+
+def _no_model(aws: Aws) -> None:
+    aws.put_objects("acme-data", {f"applications/{DAY}/{one}": "x" for one in ("a", "_READY")})
+    aws.topic("scoring")
+
+
+_AWS_BLOCK = ("prefect_aws", "AwsCredentials", "aws-ml", {"region_name": REGION})
+_STATEMENT = "account,balance\na,10.00\nb,7.50\nd,1\n"
+_INBOX_FILES = {
+    "inbox/statement.csv": _STATEMENT,
+    f"inbox/ledger-{DAY}.json": '{"a": 10.0, "b": 8.0, "c": 2}',
+    "archive/old.csv": "",
+}
 _CATALOG = {"CATALOG_OFFLINE": "1"}
 _INDEXER = {"indexer_queue": f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/indexer"}
 OWN: Mapping[str, Sequence[Scenario]] = {
@@ -191,6 +296,75 @@ CORPUS: Mapping[str, Sequence[Scenario]] = {
     ),
     "asset_scoring": (
         Scenario(name="collect_leads", date="2025-05-10T06:00:00+00:00", setup=_leads),
+    ),
+    "clickstream_emr_hourly": (
+        Scenario(date="2025-05-12T06:00:00+00:00", setup=_clicks),
+        Scenario(date="2025-05-12T06:00:00+00:00", setup=_no_clicks),
+    ),
+    "warehouse_refresh": tuple(
+        Scenario(
+            setup=_warehouse,
+            answers=_orphans(count),
+            replaced={"us-east-1:111122223333": f"{REGION}:{ACCOUNT}"},
+        )
+        for count in (0, 3)
+    ),
+    "churn_train_register": tuple(
+        Scenario(
+            setup=_churn,
+            additions=_auc(auc),
+            connections={"aws_ml": "aws://"},
+            blocks=[_AWS_BLOCK],
+        )
+        for auc in (0.9, 0.5)
+    ),
+    "tuning_endpoint_rollout": tuple(
+        Scenario(
+            date="2025-05-12T06:00:00+00:00",
+            setup=_ranking,
+            parameters=parameters,
+            additions={"sagemaker.DescribeHyperParameterTuningJob": _BEST},
+            # Airflow renders it to a number, which SageMaker rejects.
+            replaced={f'Value": "{one}"': f'Value": "\'{one}\'"' for one in _LIMITS},
+            others=[("ranking_smoke_test", "smoke", None)],
+        )
+        for parameters in ({}, {"stage": "production", "max_jobs": 3})
+    ),
+    "month_end_close": (
+        Scenario(
+            files=_INBOX_FILES,
+            replaced={"/mnt/finance": "{files}"},
+            connections={"ledger_db": "postgres://ledger/db", "fs_default": "file:///"},
+            variables={"close_tolerance": "0.1"},
+            others=[("ledger_daily", "publish", 2), ("management_report", "report", None)],
+        ),
+    ),
+    "nightly_simulation": (
+        Scenario(
+            setup=_risk,
+            replaced={"time(22, 30)": "time(0, 0)"},
+        ),
+    ),
+    "batch_transform_report": tuple(
+        Scenario(
+            setup=setup,
+            parameters={"day": DAY},
+            # The state of a failed DAG run has no text of an error.
+            replaced={"111122223333:scoring": f"{ACCOUNT}:scoring", ": {state.message}": ""},
+            fails=setup is _no_model,
+        )
+        for setup in (_applications, _no_applications, _no_model)
+    ),
+    "churn_training_flow": tuple(
+        Scenario(
+            parameters={"day": DAY},
+            setup=_churn,
+            additions=_auc(auc),
+            connections={"aws-ml": "aws://"},
+            blocks=[_AWS_BLOCK],
+            replaced={"{datetime.now(timezone.utc):%H%M%S}": "now"},
+        )
+        for auc in (0.9, 0.5)
     ),
     "invoices_etl": (Scenario(),),
     "catalog_sync": (Scenario(environment=_CATALOG),),

@@ -10,7 +10,7 @@ from typing import Any
 from sagebridge import registry
 from sagebridge.formats.python.file_readings import FileReading
 from sagebridge.formats.python.task_call_sites import calls_task, flow_call_sites
-from sagebridge.model.code_steps import PythonStep, StubStep
+from sagebridge.model.code_steps import CarriedStep, PythonStep, StubStep
 from sagebridge.model.for_each import ForEachStep
 from sagebridge.model.pipeline import Step, walk
 from sagebridge.task_counts import step_names
@@ -20,7 +20,8 @@ def translated(request: dict[str, Any]) -> dict[str, Any]:
     """The written text, and the steps of each task; ``names`` has all pipelines of the file.
 
     ``in_place`` has the tasks that the code of another step calls, or that need no step, and
-    ``without_result`` those that decide or wait, whose result Airflow does not keep.
+    ``without_result`` those that decide, wait or start another pipeline, whose result Airflow does
+    not keep, and jobs of SageMaker, whose result is the description of the job.
     """
     file, name = request["file"], request["name"]
     all_readings = _readings(file)
@@ -38,10 +39,16 @@ def translated(request: dict[str, Any]) -> dict[str, Any]:
         "without_result": [
             task
             for task, names in steps.items()
-            if any(isinstance(one := live[name], PythonStep) and one.role for name in names)
+            if any(_lacks_result(live[name]) for name in names)
         ],
         "losses": [str(loss) for loss in (*reading.losses, *lost)],
     }
+
+
+def _lacks_result(step: Step) -> bool:
+    if isinstance(step, PythonStep):
+        return bool(step.role) or step.function.name == "run_pipeline"
+    return not isinstance(step, CarriedStep)
 
 
 def _of_dag(
