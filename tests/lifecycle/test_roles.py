@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -22,6 +22,7 @@ from sagebridge_operators.lifecycle.step_states import states
 from sagebridge_operators.lifecycle.step_task import EngineRun
 from sagebridge_operators.lifecycle.user_code.roles import Polling, poll, skipped_by
 from sagebridge_operators.lifecycle.user_code.run_context import RunContext, current_run
+from sagebridge_operators.lifecycle.user_code.values import encode
 from sagebridge_operators.run_errors import StepFailed, StepSkipped, StepStopped, Unresolvable
 from tests.lifecycle.conftest import EXECUTION, Find, Make
 
@@ -355,6 +356,17 @@ def test_unpacked_dict_becomes_keywords(make: Make) -> None:
     step = called({**call_arguments((), {}), "unpacked": properties_of("Prep").return_value[0]})
     with pytest.raises(StepFailed, match="expected a dict of keyword arguments, got None"):
         make(step, upstream, function=print, generation=1).run()
+
+
+def test_item_of_a_named_tuple_has_a_name_and_a_position(make: Make) -> None:
+    class Pair(NamedTuple):
+        left: int
+        right: int
+
+    result = properties_of("Prep").return_value
+    step = called(call_arguments((result[1], result.left), {}))
+    upstream = {"Prep": {"return_value": encode("Prep", Pair(3, 4))}}
+    assert make(step, upstream, function=lambda *both: list(both)).run()["return_value"] == [4, 3]
 
 
 def test_code_pulls_what_other_code_pushed(make: Make) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import json
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
@@ -79,6 +79,7 @@ def kept(value: Any, names: dict[str, Any] | None = None) -> Any:
         Order(7, date(2025, 2, 1), [("a", Decimal("2.50"))]),
         [Order(1, date(2025, 1, 1))],
         Point(1.0, 2.0),
+        Counter({"a": 2, 3: 1}),
         Shop.Till(Decimal(3)),
         float("inf"),
     ],

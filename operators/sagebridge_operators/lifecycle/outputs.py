@@ -19,7 +19,7 @@ from sagebridge.model.pipeline import Step, step_references, walk
 from sagebridge.model.step_types import STEP_TYPES
 from sagebridge.model.values import ABSENT
 from sagebridge_operators.lifecycle.attempt import Attempt
-from sagebridge_operators.lifecycle.user_code.values import escaped, inside
+from sagebridge_operators.lifecycle.user_code.values import TupleFields, escaped, inside
 from sagebridge_operators.run_errors import OutputsTooLarge, Unresolvable
 from sagebridge_operators.steps.job_type import JobType
 from sagebridge_operators.steps.output_parameters import OUTPUT_PARAMETERS
@@ -168,6 +168,8 @@ def look_up(
 
 def _descend(value: Any, token: Token, parent: str, *, by_name: bool) -> Any:
     match value, token:
+        case TupleFields(), Index():
+            return _descend(list(value.values()), token, parent, by_name=by_name)
         case Mapping(), Member(name) | Key(name):
             if name in value:
                 return value[name]

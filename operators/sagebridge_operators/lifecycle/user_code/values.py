@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import math
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -31,7 +31,11 @@ TAG = "__sagebridge__"
 _RESERVED = frozenset((TAG, "__classname__", "__id__", "__type"))
 """Keys of objects that are tagged as pairs: the tag, and keys with which Airflow marks its own
 classes in XComs (airflow/sdk/serde)."""
-_NESTED = "nested"
+_NESTED, _COUNTER = "nested", "counter"
+_OF_PAIRS: Mapping[str, Callable[[Any], Any]] = {
+    _NESTED: dict,
+    _COUNTER: lambda pairs: Counter(dict(pairs)),
+}
 Names = Mapping[str, Any]
 """The globals of a module, in which classes are looked up."""
 
@@ -159,7 +163,7 @@ def untagged(value: Any) -> Any:
             kind, found = value[TAG], _content(value)
             if kind in _PLAIN:
                 return _PLAIN[kind](found)
-            if kind == _NESTED:
+            if kind in _OF_PAIRS:
                 return {name: untagged(item) for name, item in inside(value).items()}
             return untagged(inside(value))
         case dict():
@@ -171,15 +175,21 @@ def _content(value: Mapping[str, Any]) -> Any:
     return value.get("value")
 
 
+class TupleFields(dict[str, Any]):
+    """The fields of a named tuple. A path can name them or give their positions."""
+
+
 def inside(value: Any) -> Any:
     """What a path can descend into: the fields of a tagged object, the items of a tagged list."""
     if not isinstance(value, dict) or TAG not in value:
         return value
     kind, found = value[TAG], _content(value)
-    if kind == _NESTED:
+    if kind in _OF_PAIRS:
         return {key if isinstance(key, str) else str(untagged(key)): one for key, one in found}
     if kind in ("frame", "series"):
         return frames.rows(value)
+    if kind == "namedtuple":
+        return TupleFields(found)
     return list(range(*found)) if kind == "range" else found
 
 
@@ -197,6 +207,8 @@ def _encode(value: Any, place: str) -> Any:
             return float(value) if math.isfinite(value) else _tagged("float", str(float(value)))
         case list():
             return list(_items(value, place))
+        case Counter():
+            return _tagged(_COUNTER, _pairs(value, place))
         case dict():
             return _encode_dict(value, place)
         case tuple() if hasattr(value, "_fields"):
@@ -225,10 +237,16 @@ def _encode(value: Any, place: str) -> Any:
 
 def _encode_dict(value: Mapping[Any, Any], place: str) -> Any:
     """An object of JSON, or tagged pairs if a key is not a string or is reserved."""
-    items = {name: _encode(item, f"{place}[{shown(name)}]") for name, item in value.items()}
-    if all(type(name) is str for name in items) and _RESERVED.isdisjoint(items):
-        return items
-    return _tagged(_NESTED, [[_encode(name, place), item] for name, item in items.items()])
+    if all(type(name) is str for name in value) and _RESERVED.isdisjoint(value):
+        return {name: _encode(item, f"{place}[{shown(name)}]") for name, item in value.items()}
+    return _tagged(_NESTED, _pairs(value, place))
+
+
+def _pairs(value: Mapping[Any, Any], place: str) -> list[Any]:
+    return [
+        [_encode(name, place), _encode(item, f"{place}[{shown(name)}]")]
+        for name, item in value.items()
+    ]
 
 
 def _items(values: Any, place: str) -> Iterator[Any]:
@@ -260,8 +278,8 @@ def _decode_tagged(value: Mapping[str, Any], names: Names) -> Any:
     kind, found = value[TAG], _content(value)
     if kind == "float":
         return float(found)
-    if kind == _NESTED:
-        return {decode(key, names): decode(item, names) for key, item in found}
+    if kind in _OF_PAIRS:
+        return _OF_PAIRS[kind]((decode(key, names), decode(item, names)) for key, item in found)
     if kind in _COLLECTIONS:
         return _COLLECTIONS[kind](decode(found, names))
     if kind in _KINDS:
