@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import time
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 from uuid import UUID
 
@@ -21,6 +23,7 @@ from sagebridge_operators.airflow.prefect_names import (
     Failed,
     FlowRunContext,
     Secret,
+    SlackWebhook,
     Variable,
     allow_failure,
     as_completed,
@@ -275,6 +278,26 @@ def test_stores_are_variables_and_connections(monkeypatch: pytest.MonkeyPatch) -
         AwsCredentials.load("absent")
     session = AwsCredentials(aws_access_key_id="k", aws_secret_access_key="s").get_boto3_session()
     assert session.get_credentials().access_key == "k"
+
+
+def test_webhook_gets_the_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    posted: list[Any] = []
+
+    class Hook(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            posted.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *args: Any) -> None: ...
+
+    with HTTPServer(("127.0.0.1", 0), Hook) as server:
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        monkeypatch.setenv("AIRFLOW_VAR_ALERTS", f"http://127.0.0.1:{server.server_port}/hook")
+        SlackWebhook.load("alerts").notify("3 rows", subject="Late")
+        thread.join()
+    assert posted == [{"text": "*Late*\n3 rows"}]
 
 
 def test_limit_that_airflow_does_not_have_is_logged(caplog: pytest.LogCaptureFixture) -> None:

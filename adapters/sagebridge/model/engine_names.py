@@ -128,6 +128,7 @@ OFFERED_NAMES: Mapping[str, Mapping[str, frozenset[str]]] = {
         "prefect": _PREFECT | {"runtime"},
         "prefect.artifacts": _ARTIFACTS,
         "prefect.blocks.core": frozenset(("Block",)),
+        "prefect.blocks.notifications": frozenset(("MicrosoftTeamsWebhook", "SlackWebhook")),
         "prefect.blocks.system": frozenset(("JSON", "Secret", "String")),
         "prefect.client.schemas": frozenset(("State", "StateType")),
         "prefect.client.schemas.objects": frozenset(("State", "StateType")),

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _LOGGER = "airflow.task"
 _REGION = "region_name"
+_NOTIFY_SECONDS = 30
 
 
 def get_run_logger(context: Any = None, **more: Any) -> logging.Logger:
@@ -132,6 +133,29 @@ class Secret(_Block):
     def get(self) -> Any:
         """The secret value."""
         return self.value
+
+
+class SlackWebhook(Secret):
+    """Prefect's webhook of Slack: a Secret with its URL."""
+
+    def __init__(self, url: Any = None, **more: Any) -> None:
+        del more
+        super().__init__(_plain(url))
+
+    def notify(self, body: str, subject: str | None = None) -> None:
+        """Posts a text. Raises httpx.HTTPError."""
+        import httpx  # Airflow needs it, too
+
+        text = f"*{subject}*\n{body}" if subject else body
+        answer = httpx.post(self.get(), json={"text": text}, timeout=_NOTIFY_SECONDS)
+        answer.raise_for_status()
+
+    async def anotify(self, body: str, subject: str | None = None) -> None:
+        """As :meth:`notify`."""
+        self.notify(body, subject)
+
+
+MicrosoftTeamsWebhook = SlackWebhook
 
 
 def _connection(name: str) -> Any:
