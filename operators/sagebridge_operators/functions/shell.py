@@ -18,6 +18,8 @@ def run_command(
     cwd: str | None = None,
     as_json: bool = False,
     skip_on_exit_code: Sequence[int] = (),
+    templated: bool = False,
+    **context: Any,
 ) -> Any:
     """Runs a command with bash and returns the last line that it prints.
 
@@ -28,7 +30,11 @@ def run_command(
         cwd: the folder in which it runs; by default an empty one.
         as_json: return the value of the last line, which is JSON.
         skip_on_exit_code: the exit codes after which the step is skipped.
+        templated: render the templates in the command and in ``env``.
+        context: Airflow's context.
     """
+    if templated:
+        command, env = context["task"].render_template((command, env), context)
     given = {name: str(value) for name, value in (env or {}).items()}
     environment = {**os.environ, **given} if env is None or append_env else given
     try:

@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any
 
 from sagebridge.formats.airflow.dag_options import operator_arguments
-from sagebridge.formats.airflow.task_values import RunTimeValue, Values, as_template
+from sagebridge.formats.airflow.task_values import RunTimeValue, Values, as_template, is_template
 from sagebridge.formats.python.function_source import NotSelfContained, of_function
 from sagebridge.model.code_steps import (
     BRANCH,
@@ -170,16 +170,20 @@ class CodeTask:
         first = f"{self.name[: 64 - len(_COMMAND)]}{_COMMAND}"
         command = Get("Steps", (Member(first), Member(RETURN_VALUE)))
         function = self.python_step(name=first)
-        return [function, self._shell(command, function.function.code)]
+        called = function.function
+        source = f"{called.module or called.code}{function.arguments}"
+        return [function, self._shell(command, source, templated=is_template(source))]
 
-    def _shell(self, command: Any, source: str) -> CarriedStep:
+    def _shell(self, command: Any, source: str, *, templated: bool = False) -> CarriedStep:
         """The step of a command; ``source`` shows what the command may do."""
         operator = self.operator
         if not isinstance(operator.env, Mapping | None):
             raise NotSelfContained("has an environment that is only known at run time")
         arguments = shell_arguments(command, operator.env, operator.append_env)
-        if options := self._shell_options(source):
-            return self.step(_RUN_COMMAND, call_arguments((), {**arguments, **options}))
+        options = {**self._shell_options(source), **({"templated": True} if templated else {})}
+        if options:
+            given = call_arguments((), {**arguments, **options})
+            return self.step(_RUN_COMMAND, given, context=templated)
         return ShellStep(self.name, SHELL, self._argument_values(arguments), origin=self.origin)
 
     def _shell_options(self, source: str) -> dict[str, Any]:

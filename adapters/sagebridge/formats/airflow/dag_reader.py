@@ -67,12 +67,14 @@ from sagebridge.formats.airflow.task_facts import (
     is_mapped,
     is_sagebridge,
     label,
+    reached,
     with_documentation,
 )
 from sagebridge.formats.airflow.task_reports import LineNumbers, Reports
 from sagebridge.formats.airflow.task_settings import dag_settings, lost_settings, with_settings
 from sagebridge.formats.airflow.task_tree import TaskSteps, TaskTree, in_order
 from sagebridge.formats.airflow.task_values import RunTimeValue, Values
+from sagebridge.formats.airflow.template_files import read_template_files
 from sagebridge.formats.python.function_source import NotSelfContained
 from sagebridge.model.branches import BranchGate
 from sagebridge.model.code_steps import RETURN_VALUE, CarriedStep, StubStep
@@ -273,6 +275,8 @@ class _DagReader:
             return role
         self.values.loop = self.values.loops.get(task.task_id)
         self.values.own_params = dag_options.own_params(task)
+        for loss in read_template_files(task):
+            self.reports.add(task, *loss)
         if is_mapped(task):
             try:
                 if (item := self._item_of(task)) is not None:
@@ -329,6 +333,9 @@ class _DagReader:
             arguments = self.groups[group.group_id].arguments
             self.values.mapped[id(group._expand_input)] = arguments
             self.values.loops[task.task_id] = self.values.loop = group.group_id
+            last = [one for one, it in self.tasks.items() if mapped_group(it) is group][-1]
+            if task.task_id == last:  # its results are those of the ForEach
+                self.values.lists[task.task_id] = loop
             return None
         given, name = task._get_specified_expand_input(), self.names[task.task_id]
         items = free_name(f"{name[:57]}-items", self.names.values())
@@ -444,22 +451,13 @@ class _DagReader:
         except UnreadableTask as why:
             self._drop(task, "branch-callable", str(why), "use a condition operator")
             return
-        yes, no = (self._reached(task, ids) for ids in (task.if_task_ids, task.else_task_ids))
+        yes, no = (reached(self.tasks, task, ids) for ids in (task.if_task_ids, task.else_task_ids))
         if not task.else_task_ids:
             message = f"Condition check failed in task {task.task_id!r}"
             arguments = Object({"ErrorMessage": message})
             fail = Step(f"{step.name[:59]}-Fail", "Fail", arguments=arguments)
             step = replace(step, else_steps=(fail,))
         role.steps, role.gates = [step], [BranchGate(step.name, yes, no)]
-
-    def _reached(self, task: Any, chosen: Sequence[str]) -> tuple[str, ...]:
-        """The direct downstream tasks of a branch that run if it chooses these task ids."""
-        kept, pending = set(chosen), [one for one in chosen if one in self.tasks]
-        while pending:
-            for after in self.tasks[pending.pop()].downstream_task_ids - kept:
-                kept.add(after)
-                pending.append(after)
-        return tuple(one for one in self.tasks if one in kept & task.downstream_task_ids)
 
     def _carry(self, role: TaskSteps) -> None:
         """Read a task of user code or of the standard provider as steps that both engines run."""

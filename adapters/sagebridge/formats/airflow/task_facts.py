@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -37,3 +38,13 @@ def with_documentation(step: Step, task: Any) -> Step:
 
 def are_ids(value: Any) -> bool:
     return isinstance(value, list | tuple) and all(isinstance(one, str) for one in value)
+
+
+def reached(tasks: Mapping[str, Any], task: Any, chosen: Sequence[str]) -> tuple[str, ...]:
+    """The direct downstream tasks of a branch that run if it chooses these task ids."""
+    kept, pending = set(chosen), [one for one in chosen if one in tasks]
+    while pending:
+        for after in tasks[pending.pop()].downstream_task_ids - kept:
+            kept.add(after)
+            pending.append(after)
+    return tuple(one for one in tasks if one in kept & task.downstream_task_ids)

@@ -120,7 +120,7 @@ def _is_poked(task: Any) -> bool:
 
 
 def lost_settings(item: Any) -> Iterator[Unsupported]:
-    """The callbacks of a task or DAG whose code cannot be carried, and the limit of a poke."""
+    """The settings of a task or DAG that are lost, such as callbacks that cannot be carried."""
     for name in HOOKS:
         for function in _callbacks(item, name):
             try:
@@ -128,6 +128,10 @@ def lost_settings(item: Any) -> Iterator[Unsupported]:
             except NotSelfContained as why:
                 what = f"{name} is not called: it {why}"
                 yield Unsupported("callback", "dropped", what, AT_THE_END)
+    if getattr(item, "is_teardown", False) and item.on_failure_fail_dagrun:
+        what = "its failure does not fail the run (on_failure_fail_dagrun)"
+        advice = "use trigger_rule='all_done' instead of a teardown"
+        yield Unsupported("trigger-rule", "changed", what, advice)
     if _is_poked(item) and item.execution_timeout is not None:
         # The limit of the step would include the time between two pokes.
         what = "execution_timeout limits a poke in reschedule mode; a poke has no limit here"

@@ -67,8 +67,13 @@ def of_function(
         return _bound(function.func, name, _partial_text(function), file)
     if isinstance(function, MethodType):
         return _method(function, name, file)
+    if isinstance(function, staticmethod):
+        function = function.__func__
     plain = inspect.unwrap(function) if callable(function) else function
     if not isinstance(plain, FunctionType):
+        call = type(function).__call__ if callable(function) else None
+        if isinstance(call, FunctionType):
+            return _named_object(function, call)
         return _imported_callable(function)
     source, node = _definition_of(plain)
     if isinstance(node, ast.Lambda):
@@ -154,6 +159,16 @@ def _bound(inner: Any, name: str, text: str, file: str) -> Function:
     return Function(name, "", module=joined(["import functools", own, assigned]))
 
 
+def _named_object(found: Any, method: FunctionType) -> Function:
+    """An object with ``__call__`` that a name of its module has."""
+    known = _live_names(inspect.unwrap(method))
+    variable = next((one for one, value in known.items() if value is found), None)
+    if variable is None:
+        raise NotSelfContained("is an object that no name of its module has")
+    source, _ = _definition_of(inspect.unwrap(method))
+    return Function(variable, "", module=module_of(source).named([variable], known).text())
+
+
 def _method(method: MethodType, name: str, file: str) -> Function:
     """A method of an instance or class that a name of its module has."""
     owner, function = method.__self__, inspect.unwrap(method.__func__)
@@ -232,7 +247,11 @@ def of_definition(
     first = min([definition.lineno, *(one.lineno for one in definition.decorator_list)])
     node = module.definition(definition.name, first)
     assert isinstance(node, Definition)
-    kept = module.without_engine_decorators(node)
+    kept = [
+        one
+        for one in module.without_engine_decorators(node)
+        if not (isinstance(one, ast.Name) and one.id == "staticmethod")
+    ]
     if decorated and len(kept) == len(node.decorator_list):
         kept = kept[1:]
     plain = plain_definition(node)
