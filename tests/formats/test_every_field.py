@@ -70,8 +70,8 @@ PIPELINE: dict[str, Any] = {
     "schedules": (Schedule("nightly", "cron(0 4 * * ? *)", parameters={}, description="d"),),
     "event_triggers": (EventTrigger("created", {"source": ["aws.s3"]}, queue=QUEUE),),
 }
-NAMED = frozenset(("name", "steps", "connections", "key_order", "origin"))
-"""Fields that every file has, and KeyOrder and origin, which describe a file."""
+NAMED = frozenset(("name", "steps", "connections", "key_order", "origin", "notes"))
+"""Fields that every file has, and KeyOrder, origin and notes, which describe a file."""
 
 
 def pipelines() -> dict[str, Pipeline]:

@@ -51,6 +51,7 @@ from sagebridge.model import parameters as parameters_module
 from sagebridge.model import pipeline as pipeline_module
 from sagebridge.model.dependencies import Dependency
 from sagebridge.model.engine_settings import NO_SETTINGS
+from sagebridge.model.source_notes import NO_NOTES
 from sagebridge.model.step_types import STEP_TYPES
 from sagebridge.model.values import Object, thaw
 
@@ -389,6 +390,7 @@ def test_typed_constructors_match_the_fields() -> None:
                 names = {
                     "ABSENT": ABSENT,
                     "EMPTY": Object(),
+                    "NO_NOTES": NO_NOTES,
                     "NO_SETTINGS": NO_SETTINGS,
                     "VERSION": pipeline_module.VERSION,
                 }

@@ -230,11 +230,22 @@ class Template(RunTimeExpression):
 
 
 Expression: TypeAlias = Get | Join | JsonGet | Template
+_TEMPLATE_PARTS = re.compile(r"(\{\{(?:[^{}'\"]|'[^'{}]*'|\"[^\"{}]*\")*\}\})")
+_WHOLE = re.compile(r"\{%|\{#|\{\{[-+]|[-+]\}\}|\n\Z")
+"""Marks of strings that have to be rendered as a whole."""
 
 
-def template(text: str) -> Template:
-    """Text that is rendered by Jinja when the step runs: ``template("s3://bucket/{{ ds }}")``."""
-    return Template(text)
+def template(text: str) -> Template | Join:
+    """Text that is rendered by Jinja when the step runs: ``template("s3://bucket/{{ ds }}")``.
+
+    If that has the same result, it is a join of its literal parts and its expressions.
+    """
+    whole = Template(text)
+    parts = _TEMPLATE_PARTS.split(text)
+    if _WHOLE.search(text) or any("{{" in part for part in parts[::2]):
+        return whole
+    pieces = [part if at % 2 == 0 else Template(part) for at, part in enumerate(parts) if part]
+    return Join(tuple(pieces), "") if len(pieces) > 1 else whole
 
 
 def is_expression(value: Value) -> bool:

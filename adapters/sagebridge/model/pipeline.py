@@ -35,6 +35,7 @@ from sagebridge.model.expressions import (
 )
 from sagebridge.model.parameters import Parameter
 from sagebridge.model.schedules import Schedule
+from sagebridge.model.source_notes import NO_NOTES, SourceNotes
 from sagebridge.model.step_settings import CacheConfig, OutputParameter, PropertyFile, RetryPolicy
 from sagebridge.model.values import ABSENT, EMPTY, Absent, Object, Strict, Value
 from sagebridge.model.visit import rebuild
@@ -233,6 +234,7 @@ class Pipeline(Strict):
         origin: a description of what the pipeline was read from; empty if it was built in Python.
         schedules, event_triggers: what starts its executions.
         engine: settings of the DAG or flow that only Airflow and Prefect have.
+        notes: the docstring, order and comments of the file it was read from.
     """
 
     name: str | None = field(default=None, compare=False)
@@ -255,6 +257,7 @@ class Pipeline(Strict):
     schedules: tuple[Schedule, ...] = field(default=(), compare=False)
     event_triggers: tuple[EventTrigger, ...] = field(default=(), compare=False)
     engine: EngineSettings = field(default=NO_SETTINGS, compare=False)
+    notes: SourceNotes = field(default=NO_NOTES, compare=False)
 
     if TYPE_CHECKING:
 
@@ -280,6 +283,7 @@ class Pipeline(Strict):
             schedules: Sequence[Schedule] = (),
             event_triggers: Sequence[EventTrigger] = (),
             engine: EngineSettings = NO_SETTINGS,
+            notes: SourceNotes = NO_NOTES,
         ) -> None: ...
 
     def __post_init__(self) -> None:

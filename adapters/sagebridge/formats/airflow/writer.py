@@ -38,6 +38,8 @@ from sagebridge.formats.python.step_calls import (
     Functions,
     StepSource,
     commented,
+    comments_of,
+    description_of,
     file_text,
     import_from,
     indented,
@@ -50,7 +52,6 @@ from sagebridge.model.graph import hidden_failures
 from sagebridge.model.losses import Loss
 from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import ConditionStep, Pipeline, Step
-from sagebridge.model.pointers import losses_by_step
 from sagebridge.model.schedules import Schedule
 from sagebridge.model.step_types import OPERATOR_TYPES
 from sagebridge.model.values import ABSENT, EMPTY
@@ -96,7 +97,7 @@ class DagFileWriter:
         taken: Collection[str] = _IMPORTABLE,
     ) -> None:
         self.pipeline, self.all_losses = pipeline, losses
-        self.losses = losses_by_step(pipeline, losses)
+        self.comments = comments_of(pipeline, losses)
         self.task_ids = task_ids(pipeline)
         self.dag_id = legal_id(pipeline.name or "pipeline")
         self.small_dags = dict(small_dags(pipeline, self.dag_id))
@@ -117,7 +118,7 @@ class DagFileWriter:
         blocks += [source(node) for node in self._watch()]
         body = "\n\n".join(indented(block) for block in blocks)
         dag = opening.removesuffix("pass") + "\n" + body if blocks else opening
-        dags = [commented(dag, self.losses.get("", ()))]
+        dags = [commented(dag, self.comments.get("", ()))]
         dags += (self._small_dag(dag_id, one) for dag_id, one in self.small_dags.items())
         body = "\n\n".join(dags)
         return file_text("an Airflow DAG", self.pipeline, self._imports(), self.functions, body)
@@ -139,7 +140,7 @@ class DagFileWriter:
         if self.small_dags:  # they start runs, which would wait while this DAG is paused
             keywords["is_paused_upon_creation"] = ast.Constant(False)
         if isinstance(pipeline.description, str):
-            keywords["description"] = ast.Constant(pipeline.description)
+            keywords["description"] = description_of(pipeline)
         if params := {one.name: self._param(one) for one in pipeline.declared}:
             names: list[ast.expr | None] = [ast.Constant(name) for name in params]
             keywords["params"] = ast.Dict(names, list(params.values()))
@@ -230,7 +231,7 @@ class DagFileWriter:
             text = source(node).removesuffix("pass") + "\n" + body
         else:
             text = source(ast.Assign([variable], built, lineno=0))
-        yield commented(text, self.losses.get(step.name, ()))
+        yield commented(text, self.comments.get(step.name, ()))
 
     def _operator(self, step: Step) -> ast.expr:
         row = None if isinstance(step, CarriedStep) else OPERATOR_TYPES.get(step.type)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import ast
 import os
 import re
-import tokenize
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -58,6 +57,7 @@ from sagebridge.formats.python.file_readings import (
     missing,
     too_deep,
 )
+from sagebridge.formats.python.source_comments import notes_of, source_text
 from sagebridge.model.code_steps import CarriedStep, StubStep
 from sagebridge.model.connections import PREFECT_ARGUMENTS
 from sagebridge.model.engine_settings import EngineSettings
@@ -239,29 +239,28 @@ def _parse(file: str) -> ast.Module:
         raise PythonFileError(file, None, f"is not valid Python: {wrong}") from None
 
 
-def _source_text(file: str) -> str:
-    with tokenize.open(file) as source:
-        return source.read()
-
-
 def _read_flow(file: str, tree: ast.Module, function: FlowFunction) -> FileReading:
     """One flow. Raises UnsupportedSyntax if it has to be traced, SourceError if it is invalid."""
     if isinstance(function, ast.AsyncFunctionDef) or len(function.decorator_list) != 1:
         raise UnsupportedSyntax(function, "an asynchronous flow or several decorators")
     options = _options(function)
     name = _constant(options.get("name"), function, re.sub("_", "-", function.name))
-    description = _constant(options.get("description"), function, None)
+    description = _constant(
+        options.get("description"), function, None, ast.get_docstring(tree, False)
+    )
     arguments = _arguments(function)
     parameters = [one.parameter for one in arguments if one.parameter is not None]
     builder = PipelineBuilder(name, parameters, description)
     names = module_names(tree, builder)
-    interpreter = Interpreter(builder, names, _source_text(file))
+    source = source_text(file)
+    interpreter = Interpreter(builder, names, source)
     try:
         interpreter.flow(function)
         for step, line in interpreter.lines.items():
             if isinstance(made := builder.steps[step], CarriedStep):
                 builder.steps[step] = replace(made, origin=f"{file}:{line}")
-        pipeline = replace(builder.pipeline(), origin=ORIGIN)
+        notes = notes_of(source, function.lineno, interpreter.lines)
+        pipeline = replace(builder.pipeline(), origin=ORIGIN, notes=notes)
     except FlowSyntaxError as fault:
         raise PythonFileError(file, fault.line, str(fault)) from None
     except ModelTypeError as error:
@@ -307,8 +306,12 @@ def _options(function: FlowFunction) -> dict[str, ast.expr]:
     return {str(keyword.arg): keyword.value for keyword in decorator.keywords}
 
 
-def _constant(node: ast.expr | None, function: FlowFunction, default: Any) -> Any:
+def _constant(
+    node: ast.expr | None, function: FlowFunction, default: Any, docstring: str | None = None
+) -> Any:
     match node:
+        case ast.Name(id="__doc__") if docstring is not None:
+            return docstring
         case None:
             return default
         case ast.Constant(value=str() as text):

@@ -26,6 +26,8 @@ from sagebridge.formats.python.step_calls import (
     StepSource,
     carried_names,
     commented,
+    comments_of,
+    description_of,
     file_text,
     import_from,
     indented,
@@ -41,7 +43,6 @@ from sagebridge.model.graph import in_order
 from sagebridge.model.limits import FIELD_ARGUMENTS, is_portable
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import Pipeline, Step
-from sagebridge.model.pointers import losses_by_step
 from sagebridge.model.step_types import OPERATOR_TYPES
 from sagebridge.model.values import ABSENT, EMPTY
 
@@ -95,7 +96,7 @@ class Block:
 
     variable: str
     call: ast.Call
-    losses: Sequence[Loss]
+    comments: Sequence[str]
     branches: Mapping[str, Sequence[Block]]
     outer: str = ""
 
@@ -109,12 +110,12 @@ class Block:
     def text(self, used: Collection[str]) -> str:
         """Unformatted source; a call that no other step needs is assigned to nothing."""
         if self.outer:
-            text = f"# {self.variable} is in {self.outer}: its branches are here to limit nesting."
+            text = f"# sagebridge: {self.variable} is in {self.outer}: its branches follow here."
         elif self.variable in used:
             target = ast.Name(self.variable, ast.Store())
-            text = commented(source(ast.Assign([target], self.call, lineno=0)), self.losses)
+            text = commented(source(ast.Assign([target], self.call, lineno=0)), self.comments)
         else:
-            text = commented(source(ast.Expr(self.call)), self.losses)
+            text = commented(source(ast.Expr(self.call)), self.comments)
         for guard, blocks in self.branches.items():
             inside = "\n\n".join(indented(block.text(used)) for block in blocks)
             text += f"\nwith {self.variable}.{guard}():\n{inside}"
@@ -141,7 +142,7 @@ class FlowFileWriter:
     ) -> None:
         self.pipeline, self.all_losses = pipeline, losses
         self.name = pipeline.name or "pipeline"
-        self.losses = losses_by_step(pipeline, losses)
+        self.comments = comments_of(pipeline, losses)
         # Pydantic rejects bool: bool = True if annotations are not evaluated at once.
         avoided = _IMPORTABLE | carried_names(pipeline) | frozenset(_TYPES)
         self.arguments, self.details = arguments_of(pipeline.declared, avoided)
@@ -167,7 +168,7 @@ class FlowFileWriter:
         finish = self.names.use("finish").id
         body = [*begin, *(block.text(used) for block in blocks), f"return {finish}()"]
         flow = self._head() + "\n" + "\n\n".join(indented(block) for block in body)
-        flow = commented(flow, self.losses.get("", ())) + f"\n\n{self._main()}"
+        flow = commented(flow, self.comments.get("", ())) + f"\n\n{self._main()}"
         return file_text("a Prefect flow", self.pipeline, self._imports(), self.functions, flow)
 
     def _main(self) -> str:
@@ -245,7 +246,7 @@ class FlowFileWriter:
     def _decorator(self) -> ast.expr:
         keywords: dict[str, ast.expr] = {"name": ast.Constant(self.flow_name)}
         if isinstance(self.pipeline.description, str):
-            keywords["description"] = ast.Constant(self.pipeline.description)
+            keywords["description"] = description_of(self.pipeline)
         if self.pipeline.parallelism is not ABSENT:
             limit = ast.Constant(self.pipeline.parallelism.max_parallel_execution_steps)
             keywords["task_runner"] = call(self.names.use(_RUNNER), max_workers=limit)
@@ -290,7 +291,7 @@ class FlowFileWriter:
         built = call(*self._called(step), **self._given(step))
         variable = self.names.variable(step.name)
         self.steps.expressions.defined.add(step.name)
-        block = Block(variable, built, self.losses.get(step.name, ()), {})
+        block = Block(variable, built, self.comments.get(step.name, ()), {})
         if not step.inner:
             return block
         if level == _NESTED_BLOCKS:

@@ -20,6 +20,7 @@ from sagebridge.formats.python.statement_text import (
 )
 from sagebridge.model.display import free_name
 from sagebridge.model.functions import Function
+from sagebridge.model.values import EMPTY
 
 
 def statements(text: str) -> list[str]:
@@ -57,8 +58,13 @@ class CarriedModules:
     names: dict[tuple[str, str, str], str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, functions: Iterable[Function], engine: str) -> CarriedModules:
-        """The modules of functions in a file of an engine; names that clash are renamed."""
+    def of(
+        cls, functions: Iterable[Function], engine: str, order: Mapping[str, int] = EMPTY
+    ) -> CarriedModules:
+        """The modules of functions in a file of an engine; names that clash are renamed.
+
+        ``order`` has the position of each name in the source.
+        """
         result = cls()
         sequences: list[list[str]] = []
         known: dict[str, list[str]] = {}
@@ -75,7 +81,7 @@ class CarriedModules:
             for bound, texts in _bindings(own).items():
                 known.setdefault(bound, texts)
             sequences.append(own)
-        result.texts = [for_engine(one, engine) for one in _merged(sequences)]
+        result.texts = [for_engine(one, engine) for one in _merged(sequences, order)]
         return result
 
     @cached_property
@@ -84,9 +90,9 @@ class CarriedModules:
         return split_imports(self.texts)[0]
 
     @cached_property
-    def rest(self) -> str:
+    def rest(self) -> list[str]:
         """The other statements."""
-        return joined(split_imports(self.texts)[1])
+        return split_imports(self.texts)[1]
 
     @cached_property
     def bound(self) -> frozenset[str]:
@@ -194,8 +200,14 @@ class _Renaming(ast.NodeTransformer):
         )
 
 
-def _merged(sequences: Sequence[Sequence[str]]) -> list[str]:
-    """All statements once, in an order that keeps the order of each sequence if possible."""
+def position_of(text: str, order: Mapping[str, int], last: int = -1) -> int:
+    """The position of a statement in its source; ``last`` if it binds no name."""
+    found = (order.get(name, len(order)) for name in bound_names(text))
+    return min(found, default=last)
+
+
+def _merged(sequences: Sequence[Sequence[str]], order: Mapping[str, int]) -> list[str]:
+    """All statements once, in the order of the source, and of each sequence if possible."""
     covers = _covering_imports(sequences)
     guards: dict[str, None] = {}
     nodes: dict[tuple[str, int], int] = {}
@@ -211,10 +223,11 @@ def _merged(sequences: Sequence[Sequence[str]]) -> list[str]:
             if last:
                 after[node].add(last)
             last = node
+    ranks = {one: (*_rank(one[0], order), at) for one, at in nodes.items()}
     result: list[str] = []
     while nodes:
         ready = [one for one in nodes if not after[one] & nodes.keys()] or list(nodes)
-        chosen = min(ready, key=lambda one: (_rank(one[0]), nodes[one]))
+        chosen = min(ready, key=ranks.__getitem__)
         del nodes[chosen]
         result.append(guarded(list(guards)) if chosen[0] == GUARD else chosen[0])
     return result
@@ -228,14 +241,15 @@ def _counted(texts: Iterable[str]) -> Iterator[tuple[str, int]]:
         seen[text] += text != GUARD and not split_imports([text])[0]
 
 
-def _rank(text: str) -> int:
-    """Imports come first and constants before functions if both can."""
+def _rank(text: str, order: Mapping[str, int]) -> tuple[int, int, bool]:
+    """Imports come first, and constants before functions that are not in the source."""
     if text == GUARD:
-        return 1
+        return 1, 0, False
     if split_imports([text])[0]:
-        return 0
+        return 0, 0, False
     (node, *_) = ast.parse(text).body
-    return 3 if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) else 2
+    is_block = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+    return 2, position_of(text, order), is_block
 
 
 def _covering_imports(sequences: Sequence[Sequence[str]]) -> dict[str, str]:

@@ -15,6 +15,7 @@ from sagebridge.authoring.definition_reader import read_definition
 from sagebridge.authoring.json_document import parse
 from sagebridge.errors import MissingExtra, PythonFileError, SourceError
 from sagebridge.formats.python.file_readings import FileReading, TaskPlace, missing
+from sagebridge.formats.python.source_comments import notes_of, source_text
 from sagebridge.model.code_steps import PythonStep
 from sagebridge.model.code_transport import read_settings, with_code, with_templates
 from sagebridge.model.event_triggers import EventTrigger
@@ -113,6 +114,7 @@ class FileImporter:
             event_triggers=tuple(EventTrigger(**one) for one in found["event_triggers"]),
             engine=read_settings(found["engine"]),
             origin=self.origin,
+            notes=notes_of(source_text(file), found["line"], found["lines"]),
         )
         return FileReading(
             found["name"],

@@ -33,14 +33,17 @@ from sagebridge.model.expressions import (
     Token,
     current_item,
     execution,
+    template,
 )
 from sagebridge.model.for_each import ITEM, OUTPUT
-from sagebridge.model.values import ABSENT, Absent, Object, Value
+from sagebridge.model.values import ABSENT, Absent, Object, Value, key_of
 
 _CALLS_A_LEVEL = 8
 """The most Python frames that ``ast.unparse`` uses for one level of nesting."""
 _LONG = 50
 """Parts from which a reference is written as one string, as Python nests every attribute."""
+_NEWLINE = "\ue000"
+"""A newline in a string. It is not printable, so that no string in triple quotes contains it."""
 _RECURSION_LIMIT = threading.Lock()
 """Threads share the limit: one must not lower it while another needs it."""
 _SHOWN_BY_REPR = frozenset((str, int, bool, type(None)))
@@ -204,6 +207,8 @@ class Expressions:
     def _join(self, expression: Join) -> ast.expr:
         on = None if expression.on is ABSENT else expression.on
         bare = {"bare": ast.Constant(value=True)} if expression.bare else {}
+        if (whole := _one_template(expression)) is not None:
+            return self.value(whole)
         parts = [self.value(value) for value in expression.values]
         return call(self.names.use("join"), ast.Constant(on), *parts, **bare)
 
@@ -233,6 +238,15 @@ class Expressions:
             case Or(conditions=several):
                 return call(self.names.use("or_"), *map(self.condition, several), **more)
         return call(self.names.use("other_condition"), self.value(condition.raw))
+
+
+def _one_template(expression: Join) -> Template | None:
+    """The text whose templates are those of a join, such as ``s3://bucket/{{ ds }}``."""
+    parts = [one.text if isinstance(one, Template) else one for one in expression.values]
+    if not all(isinstance(one, str) for one in parts):
+        return None
+    text = "".join(map(str, parts))
+    return Template(text) if key_of(template(text)) == key_of(expression) else None
 
 
 def _iteration_variable(reference: Get) -> tuple[str, tuple[Token, ...]] | None:
@@ -271,7 +285,7 @@ def source(node: ast.AST) -> str:
 def _expression(node: ast.expr) -> str:
     """As ``ast.unparse``, which takes four times as long, for the kinds that a step consists of."""
     if isinstance(node, ast.Constant) and type(node.value) in _SHOWN_BY_REPR:
-        return repr(node.value)
+        return _lines_of(node.value) or repr(node.value)
     match node:
         case ast.Name(name):
             return name
@@ -302,11 +316,36 @@ def _unparsed(node: ast.AST) -> str:
         statement.lineno = 0  # type: ignore[attr-defined] # ast.unparse reads it for type comments
         body = getattr(statement, "body", ())
         statements += body if isinstance(body, list) else ()  # not a list in a lambda
-    return ast.unparse(node)
+    return ast.unparse(_LongStrings().visit(node))
+
+
+class _LongStrings(ast.NodeTransformer):
+    """Replaces strings of several lines, other than docstrings, by their source."""
+
+    def visit_Expr(self, node: ast.Expr) -> ast.AST:
+        return node if isinstance(node.value, ast.Constant) else self.generic_visit(node)
+
+    def visit_Constant(self, node: ast.Constant) -> ast.expr:
+        text = _lines_of(node.value)
+        return ast.Name(text, ast.Load()) if text else node
+
+
+def _lines_of(value: Any) -> str:
+    """A string of several lines in triple quotes, with marks for newlines; otherwise empty.
+
+    The marks keep blocks of code that contain it in one line until :func:`layout`.
+    """
+    if not isinstance(value, str) or "\n" not in value.strip("\n"):
+        return ""
+    plain = all(line.isprintable() and line == line.rstrip() for line in value.split("\n"))
+    if not plain or '"""' in value or value[-1] in '"\\':
+        return ""
+    return f'"""{value}"""'.replace("\\", "\\\\").replace("\n", _NEWLINE)
 
 
 def layout(text: str) -> str:
     """A file formatted by ruff with its default settings."""
+    text = text.replace(_NEWLINE, "\n")
     try:
         from ruff.__main__ import find_ruff_bin  # type: ignore[import-untyped]
 

@@ -1,0 +1,121 @@
+"""Written files keep the docstring, the order and the comments of their source."""
+
+from __future__ import annotations
+
+import ast
+from typing import Any
+
+import pytest
+
+from sagebridge.formats.airflow import writer as airflow_writer
+from sagebridge.formats.prefect import writer as prefect_writer
+from sagebridge.formats.python.source_comments import notes_of
+from sagebridge.model.code_steps import PYTHON, SHELL, PythonStep, ShellStep, call_arguments
+from sagebridge.model.expressions import Join, Template, template
+from sagebridge.model.functions import Function
+from sagebridge.model.pipeline import Pipeline, Step
+from sagebridge.model.source_notes import SourceNotes
+from sagebridge.model.values import freeze
+
+WRITERS = [airflow_writer.write, prefect_writer.write]
+
+SOURCE = '''"""Nightly load."""
+
+import os
+
+
+# carried with its function
+def load():
+    # in the function
+    return os.getcwd()
+
+
+# the DAG
+with DAG("d", schedule=None):  # nightly
+    # Read first.
+
+    # noqa: ERA001
+    first = BashOperator(
+        task_id="first",
+        retries=3,  # the source is slow
+    )
+    for name in ("a", "b"):
+        # both
+        second = BashOperator(task_id=name)
+    third = PythonOperator(task_id="third", python_callable=load)
+    # whatever happened
+    first >> second >> third
+    # sagebridge: loss: of an earlier translation
+'''
+
+
+def test_comments_belong_to_the_step_of_their_statement() -> None:
+    lines = {"first": 17, "a": 23, "b": 23, "third": 24}
+    notes = notes_of(SOURCE, 13, lines)
+    assert notes.docstring == "Nightly load."
+    assert notes.comments == freeze(
+        {
+            "": ["# the DAG", "# nightly"],
+            "first": ["# Read first.", "# the source is slow"],
+            "a": ["# both"],
+            "third": ["# whatever happened"],
+        }
+    )
+    assert [name for name in notes.names if name in ("load", "first", "third")] == [
+        "load",
+        "first",
+        "third",
+    ]
+
+
+def _pipeline(notes: SourceNotes) -> Pipeline:
+    later = Function("later", "def later():\n    return 2")
+    early = Function("early", "", module="LIMIT = 3\n\n\ndef early():\n    return LIMIT")
+    steps = [
+        PythonStep.of(Step(one.name, PYTHON, freeze(call_arguments((), {}))), one)
+        for one in (later, early)
+    ]
+    command = ShellStep.of(Step("show", SHELL, freeze({"command": "date\nuptime | sort\n"})))
+    return Pipeline("p", (*steps, command), description="What it does.\n", notes=notes)
+
+
+@pytest.mark.parametrize("write", WRITERS)
+def test_written_files_have_the_notes(write: Any) -> None:
+    comments = {"": ["# all of it"], "early": ["# why\n#  and more"]}
+    names = ("LIMIT", "early", "later")
+    text, _ = write(_pipeline(SourceNotes("What it does.\n", names, comments)))
+    assert ast.get_docstring(ast.parse(text), clean=False) == "What it does.\n"
+    assert "description=__doc__" in text
+    assert text.index("LIMIT = 3") < text.index("def early") < text.index("def later")
+    assert "# all of it\n" in text
+    assert "    # why\\n#  and more\n    " in text
+    assert "p: a" in text
+    assert '"""date\nuptime | sort\n"""' in text
+
+
+@pytest.mark.parametrize("write", WRITERS)
+def test_files_without_notes_have_the_docstring_of_sagebridge(write: Any) -> None:
+    text, _ = write(_pipeline(SourceNotes()))
+    docstring = ast.get_docstring(ast.parse(text), clean=False) or ""
+    assert docstring.startswith("p: a")
+    assert notes_of(text, 1, {}).docstring == ""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "s3://b/{{ ds }}/{{ ti.xcom_pull('a') }}",
+        "{{ ds }}",
+        "no expression",
+        "{{ '{{' }} or {{ ds }}",
+        "{% if x %}a{% endif %} {{ ds }}",
+        "a {{- ds }}",
+        "{{ ds }} {{ {'a': 1}['a'] }}",
+    ],
+)
+def test_templates_in_a_text_are_those_that_jinja_finds(text: str) -> None:
+    found = template(text)
+    parts = found.values if isinstance(found, Join) else (found,)
+    assert "".join(one.text if isinstance(one, Template) else str(one) for one in parts) == text
+    is_split = text.startswith("s3:")
+    assert isinstance(found, Join) == is_split
