@@ -280,6 +280,25 @@ def test_stores_are_variables_and_connections(monkeypatch: pytest.MonkeyPatch) -
     assert session.get_credentials().access_key == "k"
 
 
+def test_async_code_awaits_what_other_code_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_VAR_LIMIT", "5")
+
+    @task
+    def plain() -> Any:
+        return Variable.get("limit")
+
+    @task(timeout_seconds=60)
+    async def awaiting() -> list[Any]:
+        secret = await Secret.load("limit")
+        return [await Variable.get("limit"), await Variable.aget("limit"), secret.get()]
+
+    @flow
+    async def both() -> Any:
+        return [plain(), plain.submit().result(), await awaiting(), await Variable.get("limit")]
+
+    assert asyncio.run(both()) == [5, 5, [5, 5, 5], 5]
+
+
 def test_webhook_gets_the_text(monkeypatch: pytest.MonkeyPatch) -> None:
     posted: list[Any] = []
 

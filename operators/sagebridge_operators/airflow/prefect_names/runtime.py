@@ -11,6 +11,7 @@ from typing import Any, Self
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from sagebridge.model.pipeline import walk
+from sagebridge_operators.airflow.prefect_names.dispatch import dispatched, settled
 from sagebridge_operators.airflow.prefect_names.states import (
     FailedRun,
     MissingContextError,
@@ -137,6 +138,7 @@ def get_run_context() -> TaskRunContext:
     return found
 
 
+@dispatched
 def run_deployment(
     name: str,
     parameters: Mapping[str, Any] | None = None,
@@ -170,4 +172,4 @@ def run_deployment(
 
 async def arun_deployment(name: str, **options: Any) -> Any:
     """As :func:`run_deployment`."""
-    return run_deployment(name, **options)
+    return await settled(run_deployment(name, **options))

@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 
 from pydantic import BaseModel, ConfigDict
 
+from sagebridge_operators.airflow.prefect_names.dispatch import dispatched, settled
 from sagebridge_operators.lifecycle.user_code.run_context import CURRENT
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class Variable:
         self.name, self.value = name, value
 
     @classmethod
+    @dispatched
     def get(cls, name: str, default: Any = None) -> Any:
         """The value, or ``default``."""
         found = _variable(name)
@@ -58,9 +60,10 @@ class Variable:
     @classmethod
     async def aget(cls, name: str, default: Any = None) -> Any:
         """As :meth:`get`."""
-        return cls.get(name, default)
+        return await settled(cls.get(name, default))
 
     @classmethod
+    @dispatched
     def set(
         cls, name: str, value: Any, tags: list[str] | None = None, overwrite: bool = False
     ) -> Variable:
@@ -78,7 +81,8 @@ class Variable:
         cls, name: str, value: Any, tags: list[str] | None = None, overwrite: bool = False
     ) -> Variable:
         """As :meth:`set`."""
-        return cls.set(name, value, tags, overwrite)
+        await settled(cls.set(name, value, tags, overwrite))
+        return cls(name, value)
 
 
 class _Block:
@@ -88,6 +92,7 @@ class _Block:
         self.value = value
 
     @classmethod
+    @dispatched
     def load(cls, name: str, validate: bool = True) -> Self:
         """The block from Airflow. Raises ValueError, as Prefect, if Airflow has no such value."""
         return cls(cls._found(name))
@@ -95,7 +100,8 @@ class _Block:
     @classmethod
     async def aload(cls, name: str, validate: bool = True) -> Self:
         """As :meth:`load`."""
-        return cls.load(name, validate)
+        found: Self = await settled(cls.load(name, validate))
+        return found
 
     @classmethod
     def _found(cls, name: str) -> Any:
@@ -142,6 +148,7 @@ class SlackWebhook(Secret):
         del more
         super().__init__(_plain(url))
 
+    @dispatched
     def notify(self, body: str, subject: str | None = None) -> None:
         """Posts a text. Raises httpx.HTTPError."""
         import httpx  # Airflow needs it, too
@@ -152,7 +159,7 @@ class SlackWebhook(Secret):
 
     async def anotify(self, body: str, subject: str | None = None) -> None:
         """As :meth:`notify`."""
-        self.notify(body, subject)
+        await settled(self.notify(body, subject))
 
 
 MicrosoftTeamsWebhook = SlackWebhook
@@ -175,6 +182,7 @@ class Block(BaseModel):
     model_config = ConfigDict(extra="allow")
 
     @classmethod
+    @dispatched
     def load(cls, name: str, validate: bool = True) -> Self:
         """The block. Raises ValueError, as Prefect, if Airflow has no such Variable."""
         del validate
@@ -189,7 +197,8 @@ class Block(BaseModel):
     @classmethod
     async def aload(cls, name: str, validate: bool = True) -> Self:
         """As :meth:`load`."""
-        return cls.load(name, validate)
+        found: Self = await settled(cls.load(name, validate))
+        return found
 
 
 class AwsCredentials:
@@ -199,6 +208,7 @@ class AwsCredentials:
         self.connection, self.given = connection, given
 
     @classmethod
+    @dispatched
     def load(cls, name: str, validate: bool = True) -> AwsCredentials:
         """The credentials of a connection. Raises ValueError if it does not exist."""
         if _connection(name) is None:
@@ -211,7 +221,8 @@ class AwsCredentials:
     @classmethod
     async def aload(cls, name: str, validate: bool = True) -> AwsCredentials:
         """As :meth:`load`."""
-        return cls.load(name, validate)
+        found: Self = await settled(cls.load(name, validate))
+        return found
 
     @property
     def region_name(self) -> str | None:
@@ -271,6 +282,7 @@ class S3Bucket:
         self.credentials = credentials or AwsCredentials("aws_default")
 
     @classmethod
+    @dispatched
     def load(cls, name: str, validate: bool = True) -> S3Bucket:
         """The bucket. Raises ValueError if there is no such Variable."""
         found = _Block._found(name)
@@ -281,7 +293,8 @@ class S3Bucket:
     @classmethod
     async def aload(cls, name: str, validate: bool = True) -> S3Bucket:
         """As :meth:`load`."""
-        return cls.load(name, validate)
+        found: Self = await settled(cls.load(name, validate))
+        return found
 
     @property
     def _client(self) -> Any:
@@ -291,27 +304,32 @@ class S3Bucket:
         folder = self.bucket_folder.strip("/")
         return f"{folder}/{path}" if folder else path
 
+    @dispatched
     def read_path(self, path: str) -> bytes:
         """The bytes of an object."""
         answer = self._client.get_object(Bucket=self.bucket_name, Key=self._key(path))
         return bytes(answer["Body"].read())
 
+    @dispatched
     def write_path(self, path: str, content: bytes) -> str:
         """Writes an object; returns its key."""
         self._client.put_object(Bucket=self.bucket_name, Key=self._key(path), Body=content)
         return self._key(path)
 
+    @dispatched
     def upload_from_path(self, from_path: str | Path, to_path: str | None = None) -> str:
         """Uploads a file; returns its key."""
         key = self._key(to_path or Path(from_path).name)
         self._client.upload_file(str(from_path), self.bucket_name, key)
         return key
 
+    @dispatched
     def download_object_to_path(self, from_path: str, to_path: str | Path) -> Path:
         """Downloads an object to a file."""
         self._client.download_file(self.bucket_name, self._key(from_path), str(to_path))
         return Path(to_path)
 
+    @dispatched
     def list_objects(self, folder: str = "") -> list[dict[str, Any]]:
         """The objects below a folder, as in ListObjectsV2."""
         pages = self._client.get_paginator("list_objects_v2").paginate(

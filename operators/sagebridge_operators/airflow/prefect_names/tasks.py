@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from types import MethodType
 from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar, overload
 
+from sagebridge_operators.airflow.prefect_names.dispatch import code_of
 from sagebridge_operators.airflow.prefect_names.states import Completed, Failed, State
 from sagebridge_operators.airflow.prefect_names.stores import get_logger
 
@@ -241,6 +242,7 @@ class _Callable(Generic[_P, _R]):
             time.sleep(delay)
         return self._once(args, kwargs)
 
+    @code_of(isasync=False)
     def _once(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         if self.timeout_seconds is None:
             return self.fn(*args, **kwargs)
@@ -259,7 +261,8 @@ class _Callable(Generic[_P, _R]):
         function: Any = self.fn
 
         async def once() -> Any:
-            return await asyncio.wait_for(function(*args, **kwargs), self.timeout_seconds)
+            with code_of(isasync=True):
+                return await asyncio.wait_for(function(*args, **kwargs), self.timeout_seconds)
 
         for delay in self._delays():
             try:
