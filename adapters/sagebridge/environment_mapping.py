@@ -11,17 +11,15 @@ from typing import Any, TypeAlias, cast
 
 from sagebridge.authoring.json_document import kind, parse, read_bytes
 from sagebridge.errors import ParameterError, SourceError, StageError
-from sagebridge.model.display import did_you_mean, shown, words
+from sagebridge.model.display import did_you_mean, shown, word_set
 from sagebridge.model.expressions import Get
 from sagebridge.model.parameters import Parameter, ParameterValueError, coerce_one
 from sagebridge.model.pipeline import Pipeline
 from sagebridge.model.values import Object, Value
 
-_NAMES = frozenset(
-    words(
-        "cache depends_on function key_order name on origin output_parameters path "
-        "property_files retry_policies spelling type version"
-    )
+_NAMES = word_set(
+    "cache depends_on function key_order name on origin output_parameters path "
+    "property_files retry_policies spelling type version"
 )
 """Fields of the model that name or select something; they are never changed."""
 _TIMES = frozenset(("end", "expression", "start", "timezone"))

@@ -22,16 +22,14 @@ from sagebridge.formats.python.task_call_sites import (
     flow_call_sites,
 )
 from sagebridge.model.code_steps import PythonStep, StubStep
-from sagebridge.model.display import words
+from sagebridge.model.display import word_set
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import Step, walk
 
 State = Literal["carried", "lost", "unreported"]
-_SETTINGS = frozenset(
-    words(
-        "asset aws-connection block concurrency deployment engine-option event-trigger "
-        "group-description job-name output past-runs pool schedule"
-    )
+_SETTINGS = word_set(
+    "asset aws-connection block concurrency deployment engine-option event-trigger "
+    "group-description job-name output past-runs pool schedule"
 )
 """Codes of losses that do not change what one run of a task does."""
 

@@ -27,7 +27,7 @@ from sagebridge.model.conditions import (
     UnknownCondition,
 )
 from sagebridge.model.dependencies import Dependency, read_dependency
-from sagebridge.model.display import words
+from sagebridge.model.display import word_set
 from sagebridge.model.for_each import ForEachStep, Selector
 from sagebridge.model.losses import Loss
 from sagebridge.model.parameters import Parameter
@@ -255,8 +255,8 @@ def read_step(raw: Mapping[str, Any]) -> Step:
     return Step(arguments=_read_arguments(arguments), **common)
 
 
-NO_EXPRESSIONS = frozenset(
-    words("Name Type DependsOn RetryPolicies CacheConfig PropertyFiles OutputParameters")
+NO_EXPRESSIONS = word_set(
+    "Name Type DependsOn RetryPolicies CacheConfig PropertyFiles OutputParameters"
 )
 """The keys of a step whose values hold no expressions."""
 

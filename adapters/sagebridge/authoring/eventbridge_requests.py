@@ -20,7 +20,7 @@ from typing import Any
 from sagebridge.authoring.aws_arns import queue_url
 from sagebridge.authoring.definition_reader import ObjectReader, string
 from sagebridge.authoring.json_document import depth_of
-from sagebridge.model.display import words
+from sagebridge.model.display import word_set
 from sagebridge.model.event_triggers import EventTrigger, Starter
 from sagebridge.model.schedule_expressions import (
     Cron,
@@ -37,8 +37,8 @@ TARGET_ID = "pipeline"
 """The id of a pipeline among the targets of a rule, if none is given."""
 _TIME = "$.time"
 """The time of the slot, in the event that a rule with a schedule expression sends."""
-_EVENT_KEYS = frozenset(
-    words("account detail detail-type id region replay-name resources source time version")
+_EVENT_KEYS = word_set(
+    "account detail detail-type id region replay-name resources source time version"
 )
 """The keys of an EventBridge event."""
 

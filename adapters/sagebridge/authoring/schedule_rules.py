@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Literal, NamedTuple
 
 from sagebridge.errors import ScheduleError
-from sagebridge.model.display import did_you_mean, shown, words
+from sagebridge.model.display import did_you_mean, shown, word_set
 from sagebridge.model.event_messages import is_constant, mapping_problems
 from sagebridge.model.event_patterns import pattern_problems
 from sagebridge.model.event_triggers import EventTrigger, Starter
@@ -20,12 +20,10 @@ from sagebridge.model.schedule_expressions import FIRST_YEAR, At, ExpressionErro
 from sagebridge.model.schedules import SCHEDULED_TIME, Schedule
 from sagebridge.model.values import ABSENT, Value
 
-CODES = frozenset(
-    words(
-        "duplicate-schedule event-pattern schedule-bounds schedule-expression "
-        "schedule-max-age schedule-missing-parameter schedule-name schedule-never "
-        "schedule-parameter schedule-timezone schedule-window"
-    )
+CODES = word_set(
+    "duplicate-schedule event-pattern schedule-bounds schedule-expression "
+    "schedule-max-age schedule-missing-parameter schedule-name schedule-never "
+    "schedule-parameter schedule-timezone schedule-window"
 )
 """The codes of the findings; an execution that is started by hand does not depend on them."""
 ON_ENGINES = CODES - {"schedule-max-age", "schedule-window"}

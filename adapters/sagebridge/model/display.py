@@ -20,6 +20,11 @@ def words(text: str) -> tuple[str, ...]:
     return tuple(text.split())
 
 
+def word_set(text: str) -> frozenset[str]:
+    """As :func:`words`, without an order."""
+    return frozenset(text.split())
+
+
 def printable(text: str) -> str:
     """Escape every control character of a string; it may contain terminal commands."""
     return "".join(

@@ -9,22 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator, Context
 
+from sagebridge.model.display import word_set
+
 if TYPE_CHECKING:
     from sagebridge_operators.lifecycle.attempt import Attempt
     from sagebridge_operators.lifecycle.sweep import Watched
 
 _ENDED = frozenset(("failed", "removed", "skipped", "success", "upstream_failed"))
-_LIVE = frozenset(
-    (
-        "deferred",
-        "queued",
-        "restarting",
-        "running",
-        "scheduled",
-        "up_for_reschedule",
-        "up_for_retry",
-    )
-)
+_LIVE = word_set("deferred queued restarting running scheduled up_for_reschedule up_for_retry")
 
 
 class SweepOperator(BaseOperator):

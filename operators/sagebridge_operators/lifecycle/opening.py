@@ -25,7 +25,7 @@ from typing import Any
 import sagebridge
 from sagebridge.authoring.runnable import why_pipeline_not_runnable
 from sagebridge.errors import UsageError
-from sagebridge.model.display import words
+from sagebridge.model.display import word_set
 from sagebridge.model.pipeline import Pipeline
 from sagebridge_operators.lifecycle.attempt import FORMAT, Attempt, now
 from sagebridge_operators.lifecycle.objects import WriteConflict
@@ -43,12 +43,10 @@ from sagebridge_operators.run_errors import (
     SupersededWorker,
 )
 
-_NOT_CHECKED = frozenset(
-    words(
-        "depends-on-fail-step no-steps parameter-name step-name text-too-long "
-        "too-many-outputs unknown-condition-type unknown-expression unknown-step-type "
-        "unknown-variable"
-    )
+_NOT_CHECKED = word_set(
+    "depends-on-fail-step no-steps parameter-name step-name text-too-long "
+    "too-many-outputs unknown-condition-type unknown-expression unknown-step-type "
+    "unknown-variable"
 )
 
 

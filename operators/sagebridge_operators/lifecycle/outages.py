@@ -8,16 +8,14 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from sagebridge.model.display import words
+from sagebridge.model.display import word_set
 from sagebridge_operators.run_errors import RecordsUnreachable
 
-THROTTLED = frozenset(
-    words(
-        "BandwidthLimitExceeded PriorRequestNotComplete "
-        "ProvisionedThroughputExceededException RequestLimitExceeded RequestThrottled "
-        "RequestThrottledException RequestTimeout RequestTimeoutException SlowDown "
-        "Throttling ThrottlingException ThrottledException TooManyRequestsException"
-    )
+THROTTLED = word_set(
+    "BandwidthLimitExceeded PriorRequestNotComplete "
+    "ProvisionedThroughputExceededException RequestLimitExceeded RequestThrottled "
+    "RequestThrottledException RequestTimeout RequestTimeoutException SlowDown "
+    "Throttling ThrottlingException ThrottledException TooManyRequestsException"
 )
 """Throttling and similar error codes, which AWS sends with HTTP 400.
 
@@ -25,11 +23,9 @@ They are the codes that botocore's standard retry mode retries (ThrottledRetryab
 TransientRetryableChecker in botocore/retries/standard.py), without LimitExceededException, which
 may be a quota.
 """
-EXPIRED = frozenset(
-    words(
-        "ExpiredToken ExpiredTokenException InvalidSignatureException RequestExpired "
-        "SignatureDoesNotMatch"
-    )
+EXPIRED = word_set(
+    "ExpiredToken ExpiredTokenException InvalidSignatureException RequestExpired "
+    "SignatureDoesNotMatch"
 )
 """Error codes of expired credentials; renewed ones may be available already."""
 _TOO_MANY = 429

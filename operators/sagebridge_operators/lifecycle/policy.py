@@ -24,11 +24,9 @@ _INTERVAL, _RATE = 1.0, 2.0
 _LONGEST = 14400 * 60.0
 """The longest delay in seconds: the largest ``ExpireAfterMin``."""
 _CODES: Mapping[str, tuple[str, ...]] = {
-    "RESOURCE_LIMIT": (
-        "LimitExceededException",
-        "ResourceLimitExceeded",
-        "ResourceLimitExceededException",
-        "ServiceQuotaExceededException",
+    "RESOURCE_LIMIT": words(
+        "LimitExceededException ResourceLimitExceeded ResourceLimitExceededException "
+        "ServiceQuotaExceededException"
     ),
     "CAPACITY_ERROR": words(
         "CapacityError InsufficientCapacity InsufficientCapacityError "

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from sagebridge.formats.python.engine_losses import Unsupported
-from sagebridge.model.display import shown
+from sagebridge.model.display import shown, word_set, words
 from sagebridge.model.losses import AT_THE_END, Severity
 
 OptionRule: TypeAlias = "Callable[[Any], Unsupported | None]"
@@ -98,12 +98,7 @@ _AIRFLOW_3 = NoEffect("Airflow 3 ignores it")
 
 RETRY_DETAILS = frozenset(("retry_delay", "retry_exponential_backoff", "max_retry_delay"))
 """Without effect unless there are retries."""
-CALLBACKS = (
-    "on_failure_callback",
-    "on_retry_callback",
-    "on_skipped_callback",
-    "on_success_callback",
-)
+CALLBACKS = words("on_failure_callback on_retry_callback on_skipped_callback on_success_callback")
 
 _BASE_ARGUMENTS: Mapping[str, Row] = {
     **{name: _callback(name) for name in ("on_execute_callback", "pre_execute", "post_execute")},
@@ -116,15 +111,7 @@ _BASE_ARGUMENTS: Mapping[str, Row] = {
         ("ignore_first_depends_on_past", "wait_for_past_depends_before_skipping"), _PAST_DETAIL
     ),
     **dict.fromkeys(
-        (
-            "dag",
-            "doc_md",
-            "multiple_outputs",
-            "task_display_name",
-            "task_group",
-            "task_id",
-            "trigger_rule",
-        ),
+        words("dag doc_md multiple_outputs task_display_name task_group task_id trigger_rule"),
         READ,
     ),
     "allow_nested_operators": NoEffect("a check of Airflow at run time"),
@@ -186,11 +173,8 @@ _OPERATOR_ARGUMENTS: Mapping[str, Row] = {
     ),
     **dict.fromkeys(("start_from_trigger", "trigger_kwargs", "waiter_delay"), _POLLING),
     **dict.fromkeys(
-        (
-            "action_if_job_exists",
-            "action_if_model_exists",
-            "check_if_job_exists",
-            "check_if_model_exists",
+        words(
+            "action_if_job_exists action_if_model_exists check_if_job_exists check_if_model_exists"
         ),
         _UNIQUE_NAME,
     ),
@@ -229,35 +213,19 @@ _OPERATOR_ARGUMENTS: Mapping[str, Row] = {
 TASK_ARGUMENTS: Mapping[str, Row] = {**_BASE_ARGUMENTS, **_OPERATOR_ARGUMENTS}
 """The arguments of tasks and of ``default_args``."""
 
-DEFAULTED = frozenset(
-    (
-        "email_on_failure",
-        "email_on_retry",
-        "max_attempts",
-        "max_ingestion_time",
-        "params",
-        "role_arn",
-        "waiter_max_attempts",
-    )
+DEFAULTED = word_set(
+    "email_on_failure email_on_retry max_attempts max_ingestion_time params role_arn "
+    "waiter_max_attempts"
 )
 """Attributes that Airflow or an operator itself sets, so that their values mean nothing."""
 
 DAG_ARGUMENTS: Mapping[str, Row] = {
     **dict.fromkeys(("on_failure_callback", "on_success_callback"), READ),
     **dict.fromkeys(
-        (
-            "dag_id",
-            "default_args",
-            "description",
-            "doc_md",
-            "max_active_tasks",
-            "params",
-            "render_template_as_native_obj",
-            "schedule",
-            "tags",
-            "task_group",
-            "user_defined_filters",
-            "user_defined_macros",
+        words(
+            "dag_id default_args description doc_md max_active_tasks params "
+            "render_template_as_native_obj schedule tags task_group user_defined_filters "
+            "user_defined_macros"
         ),
         READ,
     ),

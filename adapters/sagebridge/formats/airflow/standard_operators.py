@@ -11,6 +11,7 @@ from sagebridge.formats.airflow.code_tasks import CodeTask
 from sagebridge.formats.airflow.dag_options import operator_arguments
 from sagebridge.formats.python.function_source import NotSelfContained
 from sagebridge.model.code_steps import BRANCH, DIRECT_GATE, SENSOR, PythonStep, call_arguments
+from sagebridge.model.display import words
 from sagebridge.model.functions import NOTHING, Function
 
 _LIBRARY = "sagebridge_operators.functions"
@@ -190,23 +191,15 @@ LIBRARY_CALLS: Mapping[str, LibraryCall] = {
     "BranchDayOfWeekOperator": LibraryCall(
         ("dates", "branch_by_weekday"),
         _branch_days,
-        (
-            "week_day",
-            "use_task_logical_date",
-            "follow_task_ids_if_true",
-            "follow_task_ids_if_false",
-        ),
+        words("week_day use_task_logical_date follow_task_ids_if_true follow_task_ids_if_false"),
         BRANCH,
     ),
     "BranchDateTimeOperator": LibraryCall(
         ("dates", "branch_by_time"),
         _branch_time,
-        (
-            "target_lower",
-            "target_upper",
-            "use_task_logical_date",
-            "follow_task_ids_if_true",
-            "follow_task_ids_if_false",
+        words(
+            "target_lower target_upper use_task_logical_date follow_task_ids_if_true "
+            "follow_task_ids_if_false"
         ),
         BRANCH,
     ),
@@ -231,15 +224,9 @@ LIBRARY_CALLS: Mapping[str, LibraryCall] = {
     "ExternalTaskSensor": LibraryCall(
         ("pipelines", "pipeline_ended"),
         _external,
-        (
-            "external_dag_id",
-            "external_task_id",
-            "external_task_ids",
-            "allowed_states",
-            "failed_states",
-            "skipped_states",
-            "execution_delta",
-            "check_existence",
+        words(
+            "external_dag_id external_task_id external_task_ids allowed_states "
+            "failed_states skipped_states execution_delta check_existence"
         ),
         SENSOR,
     ),
@@ -247,32 +234,18 @@ LIBRARY_CALLS: Mapping[str, LibraryCall] = {
     "SqsSensor": LibraryCall(
         ("aws_waits", "messages_received"),
         _messages,
-        (
-            "sqs_queue",
-            "max_messages",
-            "num_batches",
-            "wait_time_seconds",
-            "visibility_timeout",
-            "delete_message_on_reception",
-            "aws_conn_id",
-            "region_name",
-            "deferrable",
+        words(
+            "sqs_queue max_messages num_batches wait_time_seconds visibility_timeout "
+            "delete_message_on_reception aws_conn_id region_name deferrable"
         ),
         SENSOR,
     ),
     "TriggerDagRunOperator": LibraryCall(
         ("pipelines", "run_pipeline"),
         _trigger,
-        (
-            "trigger_dag_id",
-            "conf",
-            "trigger_run_id",
-            "wait_for_completion",
-            "poke_interval",
-            "allowed_states",
-            "failed_states",
-            "skip_when_already_exists",
-            "logical_date",
+        words(
+            "trigger_dag_id conf trigger_run_id wait_for_completion poke_interval "
+            "allowed_states failed_states skip_when_already_exists logical_date"
         ),
     ),
 }

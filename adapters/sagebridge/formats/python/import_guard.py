@@ -14,26 +14,20 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from sagebridge.formats.python.user_frames import is_library_import, line_in_file
-from sagebridge.model.display import words
+from sagebridge.model.display import word_set
 
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-_NETWORK = frozenset(
-    words(
-        "socket.connect socket.getaddrinfo socket.gethostbyaddr socket.gethostbyname "
-        "socket.sendmsg socket.sendto"
-    )
+_NETWORK = word_set(
+    "socket.connect socket.getaddrinfo socket.gethostbyaddr socket.gethostbyname "
+    "socket.sendmsg socket.sendto"
 )
-_PROCESSES = frozenset(
-    words(
-        "os.exec os.fork os.forkpty os.kill os.killpg os.posix_spawn os.spawn os.system "
-        "pty.spawn subprocess.Popen"
-    )
+_PROCESSES = word_set(
+    "os.exec os.fork os.forkpty os.kill os.killpg os.posix_spawn os.spawn os.system "
+    "pty.spawn subprocess.Popen"
 )
-_FILES = frozenset(
-    words(
-        "os.chmod os.chown os.link os.mkdir os.remove os.rename os.rmdir os.symlink "
-        "os.truncate os.utime sqlite3.connect"
-    )
+_FILES = word_set(
+    "os.chmod os.chown os.link os.mkdir os.remove os.rename os.rmdir os.symlink "
+    "os.truncate os.utime sqlite3.connect"
 )
 
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from sagebridge.authoring.definition_writer import write_parameter
 from sagebridge.formats.python.import_inputs import ImportInput, other_value
-from sagebridge.model.display import free_name, shown, words
+from sagebridge.model.display import free_name, shown, word_set
 from sagebridge.model.losses import Loss
 from sagebridge.model.parameters import Parameter
 from sagebridge.model.values import ABSENT, Absent
@@ -30,9 +30,7 @@ _SECONDS = 60.0
 """After this time, inputs are no longer varied one by one, and are reported together."""
 _PARTS = ("name", "envelope", "definition", "code", "schedules", "event_triggers")
 _STEPS = frozenset(("Steps", "IfSteps", "ElseSteps", "ForEachBody"))
-_FIXED = frozenset(
-    words("CacheConfig DependsOn Name OutputParameters PropertyFiles RetryPolicies Type")
-)
+_FIXED = word_set("CacheConfig DependsOn Name OutputParameters PropertyFiles RetryPolicies Type")
 """Keys of a step in which a reference is not possible."""
 _TEXTS = frozenset(("Description", "DisplayName", "PipelineDescription", "PipelineDisplayName"))
 """Keys that do not change what an execution does."""

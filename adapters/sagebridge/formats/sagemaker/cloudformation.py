@@ -13,7 +13,7 @@ from typing import Any
 
 from sagebridge.formats.sagemaker.cloudformation_functions import Functions
 from sagebridge.formats.sagemaker.cloudformation_schedules import TemplateStarters, read_schedules
-from sagebridge.model.display import shown, words
+from sagebridge.model.display import shown, word_set
 from sagebridge.model.losses import Loss
 from sagebridge.model.visit import escape
 
@@ -21,11 +21,9 @@ RESOURCE = "AWS::SageMaker::Pipeline"
 _NAME = "PipelineName"
 _PARTS = ("Parameters", "Mappings", "Conditions", "Rules", "Transform", "Outputs")
 """Parts of a template that have no place in a pipeline."""
-PROPERTIES = frozenset(
-    words(
-        "PipelineName PipelineDisplayName PipelineDescription PipelineDefinition RoleArn "
-        "Tags ParallelismConfiguration"
-    )
+PROPERTIES = word_set(
+    "PipelineName PipelineDisplayName PipelineDescription PipelineDefinition RoleArn "
+    "Tags ParallelismConfiguration"
 )
 """The properties of :data:`RESOURCE` in the CloudFormation template reference."""
 
