@@ -1,4 +1,4 @@
-"""Flow runs: tags, concurrency, retries, cancellation and artifacts."""
+"""Flow runs: tags, concurrency, retries and cancellation."""
 
 from __future__ import annotations
 
@@ -17,9 +17,7 @@ import pytest
 
 from sagebridge import ended, read
 from sagebridge.formats.prefect.writer import write
-from sagebridge.model.expressions import plain
-from sagebridge.model.pipeline import Pipeline, Step
-from sagebridge.model.step_settings import CacheConfig, PropertyFile
+from sagebridge.model.pipeline import Pipeline
 from sagebridge.model.values import thaw
 from sagebridge_operators.backends import RESUMED
 from sagebridge_operators.lifecycle.attempt import Part, Phase
@@ -34,7 +32,7 @@ from sagebridge_operators.run_errors import RecordsUnreachable
 from tests.attempts import attempt_of
 from tests.fakes import FakeBackend, FakeSageMaker, Plan, raises
 from tests.prefect.conftest import FinishedRun, Run, flow_of
-from tests.shapes import ROLE, TRUE, branch, fail, model, training
+from tests.shapes import ROLE, fail, model, training
 
 pytestmark = pytest.mark.prefect
 
@@ -362,89 +360,6 @@ def test_time_limit_of_a_flow_stops_its_jobs(
     (execution,) = records.ids()
     assert records.steps(execution)["Train"].state == "Stopped"
     assert (records.end(execution) or {})["status"] == "Stopped"
-
-
-def test_link_artifacts_of_a_job(run: Run, backend: FakeBackend, aws: FakeSageMaker) -> None:
-    from prefect.client.orchestration import get_client
-    from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
-
-    backend.name = "aws"
-    aws.plans["Bad"] = Plan(("InProgress", "Failed"))
-    played = run(training("Bad"))
-    (job,) = aws.jobs
-    with get_client(sync_client=True) as client:
-        of_run = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[played.run.id]))
-        found = {one.key: str(one.data) for one in client.read_artifacts(artifact_filter=of_run)}
-    assert f"#/jobs/{job}" in found["bad-sagemaker-console"]
-    assert f"logStreamNameFilter$3D{job}".lower() in found["bad-cloudwatch-log"].lower()
-    assert f"{job}%2F" in found["bad-s3-output"]
-
-
-def test_artifacts_show_steps_and_metrics(run: Run, backend: FakeBackend) -> None:
-    from prefect.client.orchestration import get_client
-    from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
-
-    report = Step(
-        "Evaluate",
-        "Processing",
-        arguments=plain(
-            {
-                "RoleArn": ROLE,
-                "AppSpecification": {"ImageUri": "i"},
-                "ProcessingResources": {
-                    "ClusterConfig": {
-                        "InstanceCount": 1,
-                        "InstanceType": "ml.m5.large",
-                        "VolumeSizeInGB": 1,
-                    }
-                },
-                "ProcessingOutputConfig": {
-                    "Outputs": [
-                        {
-                            "OutputName": "o",
-                            "S3Output": {
-                                "S3Uri": "s3://b/o",
-                                "LocalPath": "/opt/ml/processing/o",
-                                "S3UploadMode": "EndOfJob",
-                            },
-                        }
-                    ]
-                },
-            }
-        ),
-        property_files=(PropertyFile("Report", "o", "r.json"),),
-    )
-    backend.objects["s3://b/o/r.json"] = b'{"regression_metrics": {"mse": {"value": 4.5}}}'
-    played = run(report, branch("Check", TRUE, model("Yes"), otherwise=(fail("No"),)))
-    found = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[played.run.id]))
-    with get_client(sync_client=True) as client:
-        artifacts = {
-            one.type: one.data
-            for one in client.read_artifacts(artifact_filter=found)
-            if one.key != "check-condition"
-        }
-    assert '"Step": "No"' in artifacts["table"]
-    assert "Skipped" in artifacts["table"]
-    assert "| regression\\_metrics.mse.value | 4.5 |" in artifacts["markdown"]
-    assert "Succeeded" in artifacts["markdown"]
-
-
-def test_cached_step_is_shown(play: Run, aws: FakeSageMaker) -> None:
-    from prefect.client.orchestration import get_client
-    from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
-
-    step = training("A", cache_config=CacheConfig(True, "P1D"))
-    pipeline = Pipeline(steps=(step, model("B", after=("A",))), name="cached")
-    first, second = (play(flow_of(write(pipeline)[0])) for _ in range(2))
-    assert first.states == {"A": "Completed", "B": "Completed"}
-    assert second.states == {"A": "Cached", "B": "Completed"}
-    source = f"{first.id}/A"
-    assert second.messages["A"] == f"the job of {source} is reused"
-    assert len(aws.called("create_training_job")) == 1
-    found = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[second.run.id]))
-    with get_client(sync_client=True) as client:
-        data = [str(one.data) for one in client.read_artifacts(artifact_filter=found)]
-    assert any(f"Succeeded (cached from {source})" in one for one in data)
 
 
 def test_flow_without_return_finish_fails(play: Run, backend: FakeBackend) -> None:
