@@ -14,14 +14,14 @@ import re
 import shutil
 import uuid
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import formatdate
 from functools import lru_cache
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 from urllib.parse import quote, unquote
 
 from sagebridge_operators.backends.local.api import CANNOT_STORE, REGION, Answer, ApiError, Request
@@ -135,9 +135,7 @@ class S3:
         if method == "HEAD":
             return Answer(headers={"x-amz-bucket-region": self.region})
         if method == "GET" and "location" in query:
-            return _xml(
-                _element("LocationConstraint", None if self.region == REGION else self.region)
-            )
+            return _xml("LocationConstraint", None if self.region == REGION else self.region)
         if method == "GET":
             return self._list(request, bucket)
         if method == "POST" and "delete" in query:
@@ -150,15 +148,13 @@ class S3:
         raise ApiError("MethodNotAllowed", f"{method} s3://{bucket}", 405)
 
     def _list_buckets(self) -> Answer:
-        root = _element("ListAllMyBucketsResult")
-        buckets = _element("Buckets", parent=root)
         folders = self.store.root.iterdir() if self.store.root.is_dir() else ()
-        for folder in sorted(folders):
-            if folder.is_dir() and BUCKET.fullmatch(folder.name):
-                bucket = _element("Bucket", parent=buckets)
-                _element("Name", folder.name, bucket)
-                _element("CreationDate", _time(folder.stat().st_mtime), bucket)
-        return _xml(root)
+        buckets = [
+            {"Name": folder.name, "CreationDate": _time(folder.stat().st_mtime)}
+            for folder in sorted(folders)
+            if folder.is_dir() and BUCKET.fullmatch(folder.name)
+        ]
+        return _xml("ListAllMyBucketsResult", {"Buckets": {"Bucket": buckets}})
 
     def _list(self, request: Request, bucket: str) -> Answer:
         query = request.query
@@ -172,56 +168,45 @@ class S3:
         shown, more = entries[:limit], len(entries) > limit
         encoded = quote if query.get("encoding-type") == "url" else str
 
-        root = _element("ListBucketResult")
-        _element("Name", bucket, root)
-        _element("Prefix", encoded(prefix), root)
-        _element("MaxKeys", str(limit), root)
-        _element("IsTruncated", str(more).lower(), root)
+        found: dict[str, Any] = {"Name": bucket, "Prefix": encoded(prefix), "MaxKeys": str(limit)}
+        found["IsTruncated"] = str(more).lower()
         if "encoding-type" in query:
-            _element("EncodingType", query["encoding-type"], root)
+            found["EncodingType"] = query["encoding-type"]
         if delimiter:
-            _element("Delimiter", encoded(delimiter), root)
+            found["Delimiter"] = encoded(delimiter)
         if second:
-            _element("KeyCount", str(len(shown)), root)
+            found["KeyCount"] = str(len(shown))
         if more and shown:
             last = shown[-1].text
-            name, text = (
-                ("NextContinuationToken", last) if second else ("NextMarker", encoded(last))
-            )
-            _element(name, text, root)
-        for entry in shown:
-            if entry.stored is None:
-                common = _element("CommonPrefixes", parent=root)
-                _element("Prefix", encoded(entry.text), common)
-                continue
-            item = _element("Contents", parent=root)
-            _element("Key", encoded(entry.text), item)
-            _element("LastModified", _time(entry.stored.modified), item)
-            _element("ETag", _etag_of(entry.stored.path), item)
-            _element("Size", str(entry.stored.size), item)
-            _element("StorageClass", "STANDARD", item)
-        return _xml(root)
+            found |= {"NextContinuationToken": last} if second else {"NextMarker": encoded(last)}
+        prefixes = [one.text for one in shown if one.stored is None]
+        found["CommonPrefixes"] = [{"Prefix": encoded(one)} for one in prefixes]
+        found["Contents"] = [
+            {
+                "Key": encoded(one.text),
+                "LastModified": _time(one.stored.modified),
+                "ETag": _etag_of(one.stored.path),
+                "Size": str(one.stored.size),
+                "StorageClass": "STANDARD",
+            }
+            for one in shown
+            if one.stored is not None
+        ]
+        return _xml("ListBucketResult", found)
 
     def _delete_many(self, request: Request, bucket: str) -> Answer:
         body = _parse(request.body)
-        quiet = _text(body, "Quiet") == "true"
-        root = _element("DeleteResult")
-        for item in _children(body, "Object"):
+        deleted, errors = [], []
+        for item in body.findall("Object"):
             key = _text(item, "Key")
             try:
                 self.store.delete(f"s3://{bucket}/{key}")
             except StoreError as failed:
-                error = _element("Error", parent=root)
-                for name, text in (
-                    ("Key", key),
-                    ("Code", "InternalError"),
-                    ("Message", str(failed)),
-                ):
-                    _element(name, text, error)
+                errors.append({"Key": key, "Code": "InternalError", "Message": str(failed)})
             else:
-                if not quiet:
-                    _element("Key", key, _element("Deleted", parent=root))
-        return _xml(root)
+                deleted.append({"Key": key})
+        shown = [] if _text(body, "Quiet") == "true" else deleted
+        return _xml("DeleteResult", {"Deleted": shown, "Error": errors})
 
     def _get(self, request: Request, uri: str) -> Answer:
         file = self.store.open(uri)
@@ -263,15 +248,14 @@ class S3:
         return self._copied("CopyObjectResult", self.store.path_of(uri))
 
     def _copied(self, name: str, path: Path) -> Answer:
-        root = _element(name)
-        _element("ETag", _etag_of(path), root)
-        _element("LastModified", _time(path.stat().st_mtime), root)
-        return _xml(root)
+        modified = _time(path.stat().st_mtime)
+        return _xml(name, {"ETag": _etag_of(path), "LastModified": modified})
 
     def _start_upload(self, bucket: str, key: str) -> Answer:
         upload = uuid.uuid4().hex
         self._uploads.write(f"{upload}/for", f"s3://{bucket}/{key}".encode())
-        return _xml(_result("InitiateMultipartUploadResult", bucket, key, UploadId=upload))
+        found = {"Bucket": bucket, "Key": key, "UploadId": upload}
+        return _xml("InitiateMultipartUploadResult", found)
 
     @property
     def _uploads(self) -> FolderStore:
@@ -311,9 +295,7 @@ class S3:
     def _complete(
         self, request: Request, uploads: FolderStore, upload: str, bucket: str, key: str
     ) -> Answer:
-        numbers = [
-            int(_text(part, "PartNumber")) for part in _children(_parse(request.body), "Part")
-        ]
+        numbers = [int(_text(part, "PartNumber")) for part in _parse(request.body).findall("Part")]
         parts = [f"{upload}/{number}" for number in numbers]
         if numbers != sorted(set(numbers)) or not all(map(uploads.exists, parts)) or not parts:
             raise ApiError("InvalidPart", "parts are missing, repeated or out of order")
@@ -326,7 +308,8 @@ class S3:
         uri = f"s3://{bucket}/{key}"
         self.store.write_from(uri, join)
         shutil.rmtree(uploads.base / upload, ignore_errors=True)
-        return _xml(_result("CompleteMultipartUploadResult", bucket, key, ETag=self._etag(uri)))
+        found = {"Bucket": bucket, "Key": key, "ETag": self._etag(uri)}
+        return _xml("CompleteMultipartUploadResult", found)
 
     def _etag(self, uri: str) -> str:
         return _etag_of(self.store.path_of(uri))
@@ -385,34 +368,28 @@ def _time(epoch: float) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _element(name: str, text: str | None = None, parent: ET.Element | None = None) -> ET.Element:
-    element = ET.Element(name) if parent is None else ET.SubElement(parent, name)
-    element.text = text
-    return element
+def _xml(name: str, content: str | Mapping[str, Any] | None, status: int = 200) -> Answer:
+    """A document: a text, or elements by name; a list repeats its element."""
+    root = ET.Element(name) if name == "Error" else ET.Element(name, xmlns=NAMESPACE)
+    _fill(root, content)
+    text = ET.tostring(root, encoding="utf-8", xml_declaration=True)
+    headers = {"Content-Type": "application/xml", "Content-Length": str(len(text))}
+    return Answer(status, headers, io.BytesIO(text))
 
 
-def _result(name: str, bucket: str, key: str, **members: str) -> ET.Element:
-    root = _element(name)
-    for member, text in {"Bucket": bucket, "Key": key, **members}.items():
-        _element(member, text, root)
-    return root
-
-
-def _xml(root: ET.Element, status: int = 200) -> Answer:
-    if root.tag != "Error":
-        root.set("xmlns", NAMESPACE)
-    content = ET.tostring(root, encoding="utf-8", xml_declaration=True)
-    headers = {"Content-Type": "application/xml", "Content-Length": str(len(content))}
-    return Answer(status, headers, io.BytesIO(content))
+def _fill(element: ET.Element, content: str | Mapping[str, Any] | None) -> None:
+    if not isinstance(content, Mapping):
+        element.text = content
+        return
+    for name, value in content.items():
+        for one in value if isinstance(value, list) else [value]:
+            _fill(ET.SubElement(element, name), one)
 
 
 def _error(request: Request, error: ApiError) -> Answer:
     if request.method == "HEAD":
         return Answer(error.status)
-    root = _element("Error")
-    _element("Code", error.code, root)
-    _element("Message", error.message, root)
-    return _xml(root, error.status)
+    return _xml("Error", {"Code": error.code, "Message": error.message}, error.status)
 
 
 def _parse(body: IO[bytes]) -> ET.Element:
@@ -423,10 +400,6 @@ def _parse(body: IO[bytes]) -> ET.Element:
     for element in root.iter():
         element.tag = element.tag.rpartition("}")[2]
     return root
-
-
-def _children(parent: ET.Element, name: str) -> list[ET.Element]:
-    return parent.findall(name)
 
 
 def _text(parent: ET.Element, name: str) -> str:
