@@ -84,18 +84,16 @@ def without_carried(pipeline: Pipeline) -> tuple[Pipeline, tuple[Loss, ...]]:
     The dependants of a code step depend on its dependencies. References to its result become a
     parameter without a default, which an execution must set.
     """
-    pipeline, decided = with_parameter_branches(pipeline)
-    pipeline, lost = without(pipeline, _removed(pipeline))
-    pipeline, asked = _without_templates(pipeline)
-    pipeline, settings = _without_settings(pipeline)
-    return pipeline, (*decided, *lost, *asked, *settings)
+    return _for_sagemaker(pipeline, fail=False)
 
 
-def without(pipeline: Pipeline, steps: Sequence[Step]) -> tuple[Pipeline, tuple[Loss, ...]]:
-    """The same as :func:`without_carried`, for the given code steps."""
+def without(
+    pipeline: Pipeline, steps: Sequence[Step], *, fail: bool = False
+) -> tuple[Pipeline, tuple[Loss, ...]]:
+    """The same as :func:`without_carried` or :func:`with_fail_steps`, for the given code steps."""
     if not steps:
         return pipeline, ()
-    return _CodeRemoval(pipeline, {step.name: step for step in steps}).result()
+    return _CodeRemoval(pipeline, {step.name: step for step in steps}, fail=fail).result()
 
 
 def with_fail_steps(pipeline: Pipeline) -> tuple[Pipeline, tuple[Loss, ...]]:
@@ -104,11 +102,12 @@ def with_fail_steps(pipeline: Pipeline) -> tuple[Pipeline, tuple[Loss, ...]]:
     Nothing can depend on a Fail step, so the dependants do not wait for it. The body of a ForEach
     cannot contain one, so it comes after the ForEach, or in its place if nothing else is left.
     """
+    return _for_sagemaker(pipeline, fail=True)
+
+
+def _for_sagemaker(pipeline: Pipeline, *, fail: bool) -> tuple[Pipeline, tuple[Loss, ...]]:
     pipeline, decided = with_parameter_branches(pipeline)
-    carried = {step.name: step for step in _removed(pipeline)}
-    lost: tuple[Loss, ...] = ()
-    if carried:
-        pipeline, lost = _CodeRemoval(pipeline, carried, fail=True).result()
+    pipeline, lost = without(pipeline, _removed(pipeline), fail=fail)
     pipeline, asked = _without_templates(pipeline)
     pipeline, settings = _without_settings(pipeline)
     return pipeline, (*decided, *lost, *asked, *settings)
@@ -139,9 +138,7 @@ def without_stubs(pipeline: Pipeline) -> tuple[Pipeline, tuple[Loss, ...]]:
                 "it is dropped"
             )
             advice = "replace the dropped task first"
-            losses[step.name] = Loss(
-                "python-task", "dropped", _origin(step), what, "sagemaker", advice, step.name
-            )
+            losses[step.name] = _loss("python-task", "dropped", step, what, advice)
         removed |= {name: step for name, (step, _) in found.items()}
     pipeline, lost = without(pipeline, list(removed.values()))
     others = (one for one in lost if one.step not in losses)
@@ -293,9 +290,7 @@ def _without_settings(pipeline: Pipeline) -> tuple[Pipeline, tuple[Loss, ...]]:
 class _CodeRemoval:
     """Removes the ``carried`` steps; with ``fail``, a Fail step takes the place of each."""
 
-    def __init__(
-        self, pipeline: Pipeline, carried: Mapping[str, Step], *, fail: bool = False
-    ) -> None:
+    def __init__(self, pipeline: Pipeline, carried: Mapping[str, Step], *, fail: bool) -> None:
         self.pipeline, self.carried, self.fail = pipeline, carried, fail
         self.types = used_types(pipeline)
         self.names = {one.name for one in pipeline.declared}
@@ -317,14 +312,13 @@ class _CodeRemoval:
             code, what = _loss_of_code(step)
             text = f"{step.name} is {what}; SageMaker has no step type for it"
             advice = "make it a Processing or Lambda step"
-            yield Loss(code, "dropped", _origin(step), text, "sagemaker", advice, step.name)
+            yield _loss(code, "dropped", step, text, advice)
         for text, one in self.added.items():
             owner = self.origins[text]
             source = "a dropped task" if isinstance(owner, StubStep) else "user code"
             what = f"{text} is a run-time value of {source}; it becomes the parameter {one.name!r}"
             advice = "set the parameter for each execution"
-            origin = _origin(owner)
-            yield Loss("asked-value", "changed", origin, what, "sagemaker", advice)
+            yield replace(_loss("asked-value", "changed", owner, what, advice), step="")
 
     def _kept(self, steps: Sequence[Step]) -> Steps:
         return tuple(kept for step in steps for kept in self._replacement(step))
@@ -418,13 +412,11 @@ def _loss_of_empty(step: Step) -> Loss | None:
     if not _is_code(step) or rule in AFTER_FAILURE:
         why = f"trigger rule {rule}" if rule else "as a step that it depends on"
         what = f"{step.name} runs only after a failure ({why}), so it is dropped"
-        return Loss(
-            "trigger-rule", "dropped", _origin(step), what, "sagemaker", AT_THE_END, step.name
-        )
+        return _loss("trigger-rule", "dropped", step, what, AT_THE_END)
     if not _is_empty(step):
         return None
     what = f"{step.name} becomes no step: its downstream steps take over its dependencies"
-    return Loss("empty-task", "info", _origin(step), what, "sagemaker", "", step.name)
+    return _loss("empty-task", "info", step, what)
 
 
 def _loss_of_code(step: Step) -> tuple[str, str]:
@@ -468,5 +460,6 @@ def _fail_step(step: Step, inside: Collection[str] = ()) -> Step:
     )
 
 
-def _origin(step: Step) -> str:
-    return (step.origin if isinstance(step, CarriedStep) else "") or step.name
+def _loss(code: str, severity: Severity, step: Step, what: str, advice: str = "") -> Loss:
+    place = (step.origin if isinstance(step, CarriedStep) else "") or step.name
+    return Loss(code, severity, place, what, "sagemaker", advice, step.name)
