@@ -9,6 +9,7 @@ import pytest
 from tests.definition import (
     LAMBDA,
     REPORT,
+    codes,
     equals,
     findings,
     gate,
@@ -475,3 +476,9 @@ def test_instances_may_be_an_expression() -> None:
         processing("Make", REPORT),
         step("A", "EMR", Arguments={"ClusterConfig": chosen, "StepConfig": JAR}),
     )
+
+
+def test_code_takes_all_properties_of_a_step() -> None:
+    code = step("A", "sagebridge.ShellCommand", Arguments={"command": get("Steps.Eval")})
+    found = codes(findings(processing("Eval", REPORT), code))
+    assert ("expression-form", "/Steps/1/Arguments/command/Get") not in found

@@ -21,6 +21,7 @@ from sagebridge.formats.sagemaker.rules.for_each_rules import (
 )
 from sagebridge.formats.sagemaker.rules.known_keys import SOME_STEPS
 from sagebridge.formats.sagemaker.rules.step_rules import processing_names, there
+from sagebridge.model.code_steps import CODE_TYPES
 from sagebridge.model.display import did_you_mean, shown
 from sagebridge.model.documents import BREAKING, template_of
 from sagebridge.model.expressions import VARIABLES, Get, Key, Member
@@ -100,6 +101,8 @@ def _check_step(
             f"step {step.label}: reference to Fail step {shown(get.name)}, which has no outputs"
         )
         yield Problem("refers-to-fail-step", pointer, message)
+    elif len(get.tokens) == 1 and step.type in CODE_TYPES and _is_described(target):
+        return  # code gets all properties
     elif len(get.tokens) == 1:
         message = f"step {step.label}: {shown(get.text)} is a step; expected one of its properties"
         yield Problem("expression-form", pointer, message)
@@ -110,6 +113,11 @@ def _check_step(
         yield from _check_property_file(step, target, reference)
     else:
         yield from _check_output(step, target, reference)
+
+
+def _is_described(step: LocatedStep) -> bool:
+    row = STEP_TYPES.get(step.type)
+    return row is not None and bool(row.outputs)
 
 
 def _is_known(get: Get) -> bool:
