@@ -60,6 +60,10 @@ class Outcome:
                     yield f"{task}: has no step"
                 continue
             entries = [one for step in steps for one in _runs_of(self, step)]
+            if not entries:  # a loop without items
+                loops = {parts["loops"].get(step) for step in steps} - {None}
+                ended = [one for loop in loops for one in self.steps.get(loop, ())]
+                entries = [{"state": one["state"]} for one in ended]
             if task in parts["in_place"]:
                 continue
             if not any(one["state"] == "skipped" for one in runs):

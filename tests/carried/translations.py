@@ -11,7 +11,7 @@ from sagebridge import registry
 from sagebridge.formats.python.file_readings import FileReading
 from sagebridge.formats.python.task_call_sites import calls_task, flow_call_sites
 from sagebridge.model.code_steps import CarriedStep, PythonStep, StubStep
-from sagebridge.model.for_each import ForEachStep
+from sagebridge.model.for_each import ForEachStep, body_owners
 from sagebridge.model.pipeline import Step, walk
 from sagebridge.task_counts import step_names
 
@@ -36,6 +36,7 @@ def translated(request: dict[str, Any]) -> dict[str, Any]:
         "text": text,
         "steps": steps,
         "in_place": in_place,
+        "loops": body_owners(reading.pipeline),
         "without_result": [
             task
             for task, names in steps.items()
