@@ -79,6 +79,10 @@ class StepSkipped(StepFailed):
     kind = "skipped"
 
 
+ERROR_OF_STATE: Mapping[str, type[StepFailed]] = {"Stopped": StepStopped, "Skipped": StepSkipped}
+"""What a step raises at its end in a state; a StepFailed in all others."""
+
+
 class StepTimeout(BaseException):
     """The time limit of a step is over, and its engine does not interrupt it."""
 

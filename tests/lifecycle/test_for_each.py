@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from sagebridge.model.code_steps import PYTHON, PythonStep, call_arguments
-from sagebridge.model.engine_settings import EngineSettings
+from sagebridge.model.engine_settings import NO_SETTINGS, EngineSettings
 from sagebridge.model.expressions import Get, get, parameter, plain, properties_of
 from sagebridge.model.for_each import ForEachStep, Selector, iteration_name, max_by, min_by
 from sagebridge.model.functions import Function
@@ -28,7 +28,7 @@ from sagebridge_operators.lifecycle.records import ExecutionRecords
 from sagebridge_operators.lifecycle.step_states import states, status
 from sagebridge_operators.lifecycle.step_task import StepTask
 from sagebridge_operators.lifecycle.sweep import lost_attempts
-from sagebridge_operators.run_errors import ExecutionStopped, StepFailed, StepStopped
+from sagebridge_operators.run_errors import ExecutionStopped, StepFailed, StepSkipped, StepStopped
 from tests.fakes import STARTED, FakeBackend, FakeSageMaker, Plan
 from tests.lifecycle.conftest import ARGUMENTS
 
@@ -59,6 +59,7 @@ class Loop:
     selector: Selector | Absent = ABSENT
     others: Sequence[Step] = (LAST, BEST)
     limit: Value = 2
+    engine: EngineSettings = NO_SETTINGS
 
     @property
     def step(self) -> ForEachStep:
@@ -68,6 +69,7 @@ class Loop:
             max_concurrency=self.limit,
             selector=self.selector,
             body=tuple(self.body),
+            engine=self.engine,
         )
 
     @property
@@ -163,6 +165,15 @@ def test_an_empty_list_succeeds(loop: Loop) -> None:
     assert states(loop.pipeline, found)["Score"] == "Skipped"
     loop.others = ()
     assert status(loop.pipeline, found).status == "Succeeded"
+
+
+def test_an_empty_list_skips_as_in_airflow(loop: Loop) -> None:
+    loop.given, loop.engine = "[]", EngineSettings(soft_fail=True)
+    with pytest.raises(StepSkipped, match="there are no items"):
+        loop.run()
+    loop.others = (code("Next", depends_on=["Fan"]),)
+    found = states(loop.pipeline, loop.records.steps(loop.execution.id))
+    assert (found["Fan"], found["Next"]) == ("Skipped", "Skipped")
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ class EngineSettings(Strict):
         priority: a larger number runs first.
         poll_interval, poll_timeout: of a sensor: the time between two calls, and for all of them.
         poll_backoff: the factor by which the time between two calls of a sensor grows.
-        soft_fail: a sensor that times out is skipped.
+        soft_fail: a sensor that times out is skipped, and so is a ForEach without items.
         setup: it prepares something that a step with the rule ``all_done_setup_success`` removes.
         hooks: functions that are called after events.
     """

@@ -40,13 +40,13 @@ from sagebridge_operators.lifecycle.step_task import Log, StepTask
 from sagebridge_operators.lifecycle.user_code import code_step
 from sagebridge_operators.lifecycle.watch import Watch, next_look, record_next_look
 from sagebridge_operators.run_errors import (
+    ERROR_OF_STATE,
     ExecutionRecordsError,
     ExecutionStopped,
     FailureKind,
     NotRunnable,
     RecordsUnreachable,
     StepFailed,
-    StepSkipped,
     StepStopped,
     StepTimeout,
 )
@@ -60,7 +60,6 @@ _SLICE = 0.2
 """Seconds between two looks at the kill flag."""
 _BUSY = 2.0
 """Seconds after which a kill no longer waits for a call to the service to return."""
-_ERRORS: Mapping[str, type[StepFailed]] = {"Stopped": StepStopped, "Skipped": StepSkipped}
 _IN_WORKER = {"Cleanup": cleanup_step.run}
 """The types without a job whose calls a worker makes itself, and may repeat."""
 T = TypeVar("T")
@@ -215,7 +214,7 @@ class StepDriver:
             return {**(end.outputs or {}), **cached}
         failure = end.failure
         text, kind, code = (failure.text, failure.kind, failure.code) if failure else ("", None, "")
-        raise _ERRORS.get(end.state, StepFailed)(text, kind=kind, code=code)
+        raise ERROR_OF_STATE.get(end.state, StepFailed)(text, kind=kind, code=code)
 
     def _record_failure(self, refused: SagebridgeError) -> None:
         attempt = self.attempt

@@ -41,11 +41,11 @@ from sagebridge_operators.lifecycle.step_states import states
 from sagebridge_operators.lifecycle.step_task import Log, StepTask
 from sagebridge_operators.lifecycle.user_code.step_context import stored
 from sagebridge_operators.run_errors import (
+    ERROR_OF_STATE,
     ExecutionStopped,
     FinalState,
     RecordsUnreachable,
     StepFailed,
-    StepStopped,
     Unresolvable,
 )
 
@@ -130,8 +130,8 @@ class ForEachDriver:
         The outputs are ``status``, the counts, ``selected`` (step and index), ``properties`` and,
         if the last body step is code, ``return_value``: the list of its results.
         Those of a failed step are recorded, too. Raises StepFailed if an iteration did not succeed
-        or the selector has no number to compare, StepStopped if one was only stopped, and
-        RecordsUnreachable.
+        or the selector has no number to compare, StepStopped if one was only stopped, StepSkipped
+        if there are no items and the step has ``soft_fail``, and RecordsUnreachable.
         """
         task, step = self.task, _for_each(self.task)
         begun = self.attempt = patiently(self._latest, PATIENCE)
@@ -159,9 +159,8 @@ class ForEachDriver:
         assert begun.end is not None
         if begun.end.state == "Succeeded":
             return dict(begun.end.outputs or {})
-        failed = StepStopped if begun.end.state == "Stopped" else StepFailed
         kind = begun.end.failure.kind if begun.end.failure else None
-        raise failed(begun.reason, kind=kind)
+        raise ERROR_OF_STATE.get(begun.end.state, StepFailed)(begun.reason, kind=kind)
 
     def give_up(self, error: Exception) -> None:
         """Records an error after which the engine does not try again."""
@@ -247,7 +246,9 @@ def _reduced(
         except StepFailed as refused:
             failure = failure or Failure(refused.kind, str(refused))
     state: FinalState = "Succeeded"
-    if failure is not None:
+    if not count and step.engine.soft_fail:
+        state, failure = "Skipped", Failure("skipped", "there are no items (soft_fail)")
+    elif failure is not None:
         state = "Stopped" if failure.kind == "stopped" else "Failed"
     states = [one.state for one in iterations.values()]
     skipped = {index for (_, index), one in iterations.items() if one.state == "Skipped"}

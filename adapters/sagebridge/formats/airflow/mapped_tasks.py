@@ -19,6 +19,7 @@ from sagebridge.formats.airflow.code_tasks import UNPACKED, context_names
 from sagebridge.formats.airflow.task_values import RunTimeValue, Values, as_template
 from sagebridge.formats.python.function_source import NotSelfContained, of_function
 from sagebridge.model.code_steps import PYTHON, RETURN_VALUE, PythonStep, call_arguments
+from sagebridge.model.engine_settings import EngineSettings
 from sagebridge.model.expressions import Get, Index, Member, current_item, is_expression, plain
 from sagebridge.model.for_each import ForEachStep
 from sagebridge.model.functions import Function
@@ -54,7 +55,14 @@ class ItemMapping:
         ``limit`` is how many of its tasks Airflow runs at the same time.
         """
         most = min(limit, _MOST_ITERATIONS)
-        loop = ForEachStep(name, items=self.items, max_concurrency=most, body=tuple(body))
+        may_be_empty = not isinstance(self.items, tuple) or not self.items
+        loop = ForEachStep(
+            name,
+            items=self.items,
+            max_concurrency=most,
+            body=tuple(body),
+            engine=EngineSettings(soft_fail=may_be_empty),  # Airflow skips it without items
+        )
         return [*self.before, loop]
 
 

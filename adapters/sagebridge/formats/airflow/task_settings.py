@@ -47,7 +47,9 @@ def with_settings(steps: Sequence[Step], task: Any, *, inside: bool) -> list[Ste
         group=tuple(_groups(task)),
     )
     if any(isinstance(step, ForEachStep) for step in steps):
-        return [replace(step, engine=around) for step in steps]
+        return [
+            replace(step, engine=replace(around, soft_fail=step.engine.soft_fail)) for step in steps
+        ]
     own = _settings_of(task)
     if not inside:
         own = replace(own, trigger_rule=around.trigger_rule, group=around.group)
