@@ -58,6 +58,8 @@ def verdicts(desk: Desk, file: Path) -> Iterator[Verdict]:
         return
     if engine not in OTHER:
         return
+    if "airflow" in desk.programs:  # assets of another file may have the same names
+        desk.stop("airflow")
     try:
         _, parts = desk.translate(engine, file, None)
     except RunError as error:

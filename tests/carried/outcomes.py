@@ -239,7 +239,7 @@ class Desk:
         startup.parent.mkdir(exist_ok=True)
         startup.write_text("import random\nrandom.choice = lambda items: items[0]\n")
         roots = (REPOSITORY / "adapters", REPOSITORY / "operators", REPOSITORY, startup.parent)
-        home = self.folder / "airflow"
+        home = self.folder / f"airflow-{next(self.numbers)}"
         environment = {
             **{key: one for key, one in os.environ.items() if not key.startswith("AIRFLOW_")},
             "AIRFLOW_HOME": str(home),

@@ -123,6 +123,19 @@ def prints(word, **context):
     print(word, context["params"])
 
 
+def since(prev_start_date_success=None):
+    print(prev_start_date_success)
+
+
+def loads(**context):
+    return list(context["inlet_events"])
+
+
+with DAG("context"):
+    PythonOperator(task_id="since", python_callable=since)
+    PythonOperator(task_id="loads", python_callable=loads)
+    BashOperator(task_id="echo", bash_command="echo {{ prev_end_date_success }}")
+
 with DAG("params", params={"a": "dag", "b": 2}):
     text = "{{ params.a }} {{ params.b }} {{ params.c }}"
     BashOperator(task_id="filled", bash_command=f"echo {text}", params={"a": "task", "c": 5})
@@ -268,6 +281,15 @@ def test_params_of_a_task_are_filled_in(dags: dict[str, FileReading]) -> None:
     assert filled.arguments["command"] == join("", "echo task ", parameter("b"), " 5")
     lost = [("task-params", "dropped")]
     assert [codes(found, f"task {one}") for one in ("filled", "upper", "code")] == [[], lost, lost]
+
+
+def test_context_of_earlier_runs_is_reported(dags: dict[str, FileReading]) -> None:
+    found = [codes(dags["context"], f"task {one}") for one in ("since", "loads", "echo")]
+    assert found == [
+        [("past-runs", "changed")],
+        [("asset", "changed")],
+        [("past-runs", "changed")],
+    ]
 
 
 def test_teardown_runs_after_the_success_of_its_setup(dags: dict[str, FileReading]) -> None:

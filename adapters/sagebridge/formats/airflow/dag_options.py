@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import timedelta
 from functools import cache
@@ -32,6 +33,18 @@ _SET_LATER = {
     name for name, row in TASK_ARGUMENTS.items() if not isinstance(row, NoEffect)
 } - DEFAULTED
 """Attributes that user code may set on an operator after creating it, and that are otherwise unset.
+"""
+_EMPTY_IN_FLOWS = {
+    "asset_state_store": "python-task",
+    "inlet_events": "asset",
+    "prev_data_interval_end_success": "past-runs",
+    "prev_data_interval_start_success": "past-runs",
+    "prev_end_date_success": "past-runs",
+    "prev_start_date_success": "past-runs",
+    "task_state_store": "python-task",
+    "triggering_asset_events": "asset",
+}
+"""What earlier runs leave in Airflow's context, with the codes of its losses.
 """
 _UNUSED = NoEffect("no operator of the DAG has an argument of this name")
 
@@ -76,8 +89,10 @@ def _set_later(operator: Any, arguments: Mapping[str, Any]) -> Iterator[tuple[st
             yield name, value
 
 
-def of_task(operator: Any, reads: Collection[str]) -> Iterator[Unsupported]:
-    """The options of a task that are lost. ``reads`` are the arguments that its step has."""
+def of_task(
+    operator: Any, reads: Collection[str], steps: Sequence[Step] = ()
+) -> Iterator[Unsupported]:
+    """The options of a task that are lost. ``reads`` are the arguments that its steps have."""
     dag = operator.dag
     reported = dag.default_args.keys() & TASK_ARGUMENTS.keys()  # by of_dag
     own = {
@@ -87,9 +102,11 @@ def of_task(operator: Any, reads: Collection[str]) -> Iterator[Unsupported]:
     }
     if own.get("end_date") in time_limits(dag):  # the end of its schedules
         del own["end_date"]
-    if not own_params(operator):
+    text = _run_time_text(steps)
+    if "params" not in text or not own_params(operator):
         own.pop("params", None)
     yield from _losses(own, reads, TASK_ARGUMENTS)
+    yield from _of_context(text)
 
 
 def own_params(operator: Any) -> dict[str, Any]:
@@ -100,8 +117,18 @@ def own_params(operator: Any) -> dict[str, Any]:
     return {name: one for name, one in found.items() if of_the_dag.get(name, missing) != one}
 
 
-def read_params(steps: Sequence[Step]) -> bool:
-    """Whether steps read params when they run: in a template, or in the code of a function."""
+def _of_context(text: str) -> Iterator[Unsupported]:
+    """The losses of names in Airflow's context that flows do not fill in."""
+    words = set(re.findall(r"\w+", text))
+    for name, code in _EMPTY_IN_FLOWS.items():
+        if name in words:
+            yield Unsupported(
+                code, "changed", f"{name} is empty in a flow", "keep it in a Variable"
+            )
+
+
+def _run_time_text(steps: Sequence[Step]) -> str:
+    """The templates of steps, and the code of functions that read Airflow's context."""
     texts: list[str] = []
 
     def visit(node: Value) -> Value:
@@ -110,9 +137,10 @@ def read_params(steps: Sequence[Step]) -> bool:
 
     for step in walk(steps):
         step.replaced(visit)
-        if isinstance(step, PythonStep) and step.context:
-            texts.append(step.function.module or step.function.text or step.function.code)
-    return any("params" in text for text in texts)
+        if isinstance(step, PythonStep):
+            code = step.function.module or step.function.text or step.function.code
+            texts += [code] if step.context or "get_current_context" in code else []
+    return "\n".join(texts)
 
 
 def _param_values(params: Any) -> dict[str, Any]:

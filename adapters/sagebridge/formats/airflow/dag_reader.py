@@ -388,8 +388,7 @@ class _DagReader:
             reads |= {"max_active_tis_per_dagrun"}
         if not role.steps and task.task_id in self.dropped_tasks:
             return
-        reads |= set() if dag_options.read_params(role.steps) else {"params"}
-        for loss in (*dag_options.of_task(task, reads), *lost_settings(task)):
+        for loss in (*dag_options.of_task(task, reads, role.steps), *lost_settings(task)):
             is_done = loss.code == "no-wait" and self.sensors.is_awaited(task)
             if (role.steps and not is_done) or loss.code in _NOTIFICATIONS:
                 self.reports.add(task, *loss)
