@@ -55,6 +55,30 @@ def two(x): return x
 def is_good(x) -> bool: return x
 
 """
+METHODS = """
+class Holder:
+    def __init__(self, text): self.text = text
+
+    @task
+    def put(self, x): return x
+
+    def run(self, x): return [self.put(one(x))] * 2
+
+"""
+GENERATOR = """
+def each():
+    for text in "ab": yield one(text)
+
+"""
+LEASE = """
+import contextlib, socket
+
+@contextlib.contextmanager
+def lease():
+    socket.create_connection(("127.0.0.1", 9))
+    yield "lease"
+
+"""
 ENGINE_WORDS = (
     "Failed",
     "Secret",
@@ -73,13 +97,15 @@ TraceFlow = Callable[..., tuple[Pipeline, tuple[Loss, ...]]]
 def traced(tmp_path: Path) -> TraceFlow:
     """Trace a flow with this body and these arguments."""
 
-    def traces(body: str, arguments: str = "x: str") -> tuple[Pipeline, tuple[Loss, ...]]:
+    def traces(
+        body: str, arguments: str = "x: str", before: str = ""
+    ) -> tuple[Pipeline, tuple[Loss, ...]]:
         file = tmp_path / "flow.py"
         lines = "".join(f"    {line}\n" for line in body.splitlines())
         engine = ENGINE if any(word in body for word in ENGINE_WORDS) else ""
-        file.write_text(f"{IMPORTS}{engine}{TASKS}@flow\ndef f({arguments}):\n{lines}")
-        (found,) = trace(file)
-        return found
+        word = "async def" if "async " in body else "def"
+        file.write_text(f"{IMPORTS}{engine}{TASKS}{before}@flow\n{word} f({arguments}):\n{lines}")
+        return trace(file)[-1]
 
     return traces
 
@@ -165,7 +191,8 @@ def test_steps_after_a_branch_come_once(traced: TraceFlow) -> None:
     assert shape(pipeline) == ["one", ["Condition", ["two"], ["two-2"]], "is-good"]
     last = pipeline.step("is-good")
     assert last is not None
-    assert last.depends_on == ("Condition",)
+    assert last.depends_on == ("Condition", "two", "two-2")
+    assert last.engine.trigger_rule == "none_failed"
 
 
 def test_first_call_has_the_name_of_the_task(traced: TraceFlow) -> None:
@@ -173,7 +200,20 @@ def test_first_call_has_the_name_of_the_task(traced: TraceFlow) -> None:
     pipeline, losses = traced("if is_good(x):\n    two(x)\nelse:\n    one(x)\nlast = one('z')\n")
     assert shape(pipeline) == ["is-good", ["Condition", ["two"], ["one"]], "one-2"]
     assert losses == ()
-    assert [step.depends_on for step in walk(pipeline) if step.name == "one-2"] == [("Condition",)]
+    last = pipeline.step("one-2")
+    assert last is not None
+    assert last.depends_on == ("Condition", "two", "one")
+
+
+def test_what_follows_a_failed_subflow_does_not_run(traced: TraceFlow) -> None:
+    pipeline, _ = traced(
+        "inner(x)\ntwo(x)",
+        before="@flow\ndef inner(x: str):\n    if x == 'a':\n        raise ValueError('bad')\n\n",
+    )
+    last = pipeline.step("two")
+    assert last is not None
+    assert last.depends_on == ("Condition", "Fail")
+    assert last.engine.trigger_rule == "none_failed"
 
 
 def test_variable_of_both_branches_is_joined(traced: TraceFlow) -> None:
@@ -256,6 +296,43 @@ def test_flow_that_cannot_be_divided_is_one_step(traced: TraceFlow, body: str) -
     assert isinstance(step, PythonStep)
     assert "two('after')" in step.function.code
     assert [one.severity for one in losses] == ["changed"]
+
+
+@pytest.mark.parametrize(
+    ("before", "body", "names"),
+    [
+        (METHODS, "return Holder('a').run(x)", ["f"]),
+        ("", "if (best := max(one(x))) > 3:\n    two(best)", ["one", "best", "test", "two"]),
+        (GENERATOR, "two(list(each()))", ["one", "one-2", "two"]),
+        (LEASE, "with lease() as name:\n    two(name)\none(x)", ["two", "one"]),
+        (
+            "import asyncio\n",
+            "async with asyncio.TaskGroup() as g:\n    g.create_task(one(x))\ntwo(x)",
+            ["f"],
+        ),
+    ],
+    ids=["methods", "walrus", "generator", "effect", "asyncio"],
+)
+def test_each_task_is_called_once(
+    traced: TraceFlow, before: str, body: str, names: list[str]
+) -> None:
+    """Whether a step or other code calls it, which is reported."""
+    pipeline, losses = traced(body, before=before)
+    assert [step.name for step in walk(pipeline) if step.name != "Condition"] == names
+    own = {loss.step for loss in losses if loss.severity == "changed"}
+    assert own <= set(names)
+    assert ("f" in own) == (names == ["f"])
+
+
+def test_test_for_none_is_not_decided_while_reading(traced: TraceFlow) -> None:
+    body = "if day is None:\n    day = 'today'\none(day)\ntwo(chosen(day))"
+    pipeline, losses = traced(
+        body, "day: str | None = None", before="def chosen(a): return 'no' if a is None else a\n\n"
+    )
+    assert [loss.severity for loss in losses] == ["info"]
+    codes = [one for one in pipeline.steps if isinstance(one, PythonStep)]
+    decided = next(one for one in codes if "is None" in one.function.code)
+    assert [run_code(decided, one) for one in (None, "b")] == ["today", "b"]
 
 
 def test_loops_over_run_time_lists(traced: TraceFlow) -> None:

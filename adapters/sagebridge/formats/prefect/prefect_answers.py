@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager, contextmanager
 from importlib import import_module
 from typing import Any
 
-from sagebridge.formats.prefect.recording.code_steps import RUN_LOGGER
+from sagebridge.formats.prefect.recording.code_steps import OF_BLOCK, RUN_LOGGER
 from sagebridge.formats.prefect.recording.server_values import ServerValue
 from sagebridge.formats.prefect.recording.symbols import (
     Future,
@@ -22,7 +22,6 @@ from sagebridge.formats.prefect.recording.symbols import (
 )
 from sagebridge.formats.prefect.tracing import task_maps
 from sagebridge.formats.prefect.tracing.flow_trace import FlowTrace
-from sagebridge.formats.prefect.tracing.special_values import OF_BLOCK
 from sagebridge.formats.python.engine_losses import Unsupported
 from sagebridge.formats.python.import_guard import SideEffectError
 from sagebridge.model.expressions import Get, execution

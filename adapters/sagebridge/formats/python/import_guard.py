@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -39,6 +41,22 @@ class SideEffectError(PermissionError):
         super().__init__(what)
 
 
+_guards: list[ImportGuard] = []
+
+
+@contextmanager
+def trial() -> Iterator[None]:
+    """Code that is tried: if it raises an exception, its refused side effects are forgotten."""
+    before = [(one, dict(one.refused)) for one in _guards]
+    try:
+        yield
+    except BaseException:
+        for guard, refused in before:
+            guard.refused.clear()
+            guard.refused.update(refused)
+        raise
+
+
 @dataclass(slots=True)
 class ImportGuard:
     """The hook for one file. ``refused`` has the line of each kind of refused access."""
@@ -53,6 +71,7 @@ class ImportGuard:
         An audit hook cannot be removed (``sys.addaudithook``).
         """
         self.scratch = os.path.realpath(self.scratch)
+        _guards.append(self)
         sys.addaudithook(self._check)
 
     def _check(self, event: str, arguments: tuple[Any, ...]) -> None:

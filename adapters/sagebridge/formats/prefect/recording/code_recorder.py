@@ -68,6 +68,7 @@ class CodeRecorder(StepRecorder):
         if not isinstance(text, str) and not is_symbol(message):
             text = str(message)
         self.record_step(Step(name, "Fail", arguments=Object({"ErrorMessage": text})), line)
+        self.state.ended[name] = None
 
     def code(
         self,
@@ -116,6 +117,9 @@ class CodeRecorder(StepRecorder):
     ) -> Future:
         """A call of a task: a step that carries its code, or a loss if it cannot be carried."""
         line = self.line()
+        # What Task.__get__ binds (prefect/tasks.py).
+        bound = (getattr(task.fn, f"__prefect_{one}__", None) for one in ("cls", "self"))
+        arguments = [*(one for one in bound if one is not None), *arguments]
         values = [self.argument(one) for one in arguments]
         keywords = {key: self.argument(one, key) for key, one in named.items()}
         name = self.name(wanted or task_run_name(task, arguments, named))

@@ -21,8 +21,10 @@ from sagebridge.formats.prefect.recording.symbols import (
     for_code,
     holds_future,
     is_symbol,
+    type_of,
 )
 from sagebridge.formats.prefect.source.names import loaded_names, stored_names
+from sagebridge.formats.prefect.source.purity import UNKNOWN, resolved
 from sagebridge.formats.prefect.source.user_file import UserFile
 from sagebridge.model.display import free_name
 from sagebridge.model.functions import Function
@@ -299,3 +301,27 @@ _RESULTS: Mapping[str, str] = {
     ),
     **dict.fromkeys(("bool", "endswith", "isinstance", "startswith"), "Boolean"),
 }
+
+
+_CLIENTS = frozenset(("boto3", "botocore", "httpx", "requests", "sqlalchemy", "psycopg2", "redis"))
+"""Packages whose objects cannot be the result of a step."""
+OF_BLOCK = "of a block"
+"""The type of a value of a block, which is not stored as the result of a step."""
+
+
+def handle_type(node: ast.expr, frame: Frame) -> str | None:
+    """The type of a value that cannot pass from step to step, such as a client; None for others."""
+    secret = any(type_of(frame.scope.get(name)) == OF_BLOCK for name in loaded_names(node))
+    for one in ast.walk(node):
+        function = resolved(one.func, frame.scope) if isinstance(one, ast.Call) else UNKNOWN
+        owner = getattr(function, "__self__", None)
+        if isinstance(owner, type) and hasattr(owner, "load") and hasattr(owner, "model_fields"):
+            secret = True
+    if secret:
+        return OF_BLOCK
+    if isinstance(node, ast.Call):
+        function = resolved(node.func, frame.scope)
+        module = getattr(function, "__module__", None) or ""
+        if function is not UNKNOWN and module.partition(".")[0] in _CLIENTS:
+            return ""
+    return None

@@ -135,6 +135,8 @@ class StepRecorder:
         self.state.blocks = [*blocks[:inside], (step, name)]
         try:
             yield
+            if (node := find(self.state.nodes, step)) is not None:
+                node.ends += [one for one in self.state.ended if one not in before]
         finally:
             self.state.blocks = blocks
             self.state.ended = before

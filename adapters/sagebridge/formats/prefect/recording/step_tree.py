@@ -6,17 +6,25 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from sagebridge.model.code_steps import CarriedStep
 from sagebridge.model.dependencies import COMPLETED
-from sagebridge.model.pipeline import Step, Steps, step_references, walk
+from sagebridge.model.pipeline import ConditionStep, Step, Steps, step_references, walk
 
 
 @dataclass(slots=True)
 class Node:
-    """A step; ``after`` are the steps that had ended before it, ``inner`` its nested steps."""
+    """A step.
+
+    Attributes:
+        after: the steps that had ended before it.
+        inner: its nested steps.
+        ends: of a Condition: the steps in its branches that had ended with it.
+    """
 
     step: Step
     after: tuple[str, ...] = ()
     inner: dict[str, list[Node]] = field(default_factory=dict)
+    ends: list[str] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -26,7 +34,12 @@ class Node:
 def copied(nodes: Iterable[Node]) -> list[Node]:
     """A copy of a tree, which later steps do not change."""
     return [
-        Node(one.step, one.after, {name: copied(inner) for name, inner in one.inner.items()})
+        Node(
+            one.step,
+            one.after,
+            {name: copied(inner) for name, inner in one.inner.items()},
+            list(one.ends),
+        )
         for one in nodes
     ]
 
@@ -51,11 +64,16 @@ class _Dependencies:
     def __init__(self, nodes: list[Node]) -> None:
         self.around: dict[str, tuple[str, ...]] = {}
         self.before: dict[str, set[str]] = {}
+        self.steps_by_name: dict[str, Step] = {}
+        self.ends: dict[str, list[str]] = {}
         self._place(nodes, ())
 
     def _place(self, nodes: Iterable[Node], around: tuple[str, ...]) -> None:
         for one in nodes:
             self.around[one.name] = around
+            self.steps_by_name[one.name] = one.step
+            if isinstance(one.step, ConditionStep):
+                self.ends[one.name] = one.ends
             for inner in one.inner.values():
                 self._place(inner, (*around, one.name))
 
@@ -101,7 +119,22 @@ class _Dependencies:
                 added.insert(0, name)
                 known |= {name, *self.before.get(name, set())}
         self.before[node.name] = known - tolerant
-        return replace(step, depends_on=(*own, *added)) if own or added else step
+        before = (*own, *added)
+        ends = [one for name in before if isinstance(name, str) for one in self._last(name, around)]
+        if not ends or not any(
+            isinstance(self.steps_by_name[it], CarriedStep) for it in (step.name, *ends)
+        ):
+            return replace(step, depends_on=before) if before else step
+        # Code after an if statement runs after the code of the branch that is taken.
+        rule = step.engine.trigger_rule or ("" if tolerant else "none_failed")
+        engine = replace(step.engine, trigger_rule=rule)
+        return replace(step, depends_on=tuple(dict.fromkeys((*before, *ends))), engine=engine)
+
+    def _last(self, name: str, around: tuple[str, ...]) -> Iterator[str]:
+        """The steps with which the branches of a Condition end, if a step is not in them."""
+        for one in self.ends.get(name, ()) if name not in around else ():
+            yield one
+            yield from self._last(one, around)
 
     def _visible_name(self, name: str, around: tuple[str, ...]) -> str:
         """The name to depend on: for a step in a branch, the outermost Condition around it."""

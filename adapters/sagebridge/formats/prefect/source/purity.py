@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
 
-from sagebridge.formats.prefect.recording.symbols import RunTimeValueUsed, is_symbol
-from sagebridge.formats.prefect.source.names import stored_names_of
+from sagebridge.formats.prefect.recording.symbols import RunTimeValueUsed, holds_symbol, is_symbol
+from sagebridge.formats.prefect.source.names import loaded_names, stored_names_of
 from sagebridge.formats.prefect.source.user_file import UserFile
 
 _VARYING = frozenset(
@@ -73,17 +73,35 @@ class Purity:
         self.file = file
         self._functions: dict[Any, bool] = {}
 
-    def of(self, node: ast.AST, scope: Mapping[str, Any]) -> bool:
+    def of(self, node: ast.AST, scope: Mapping[str, Any], *, in_function: bool = False) -> bool:
+        """Whether code can be executed while the flow is read; ``in_function``: it is called."""
         import os
 
+        unknown = any(holds_symbol(scope.get(name)) for name in loaded_names(node))
+        if unknown and self._looks(node, scope):
+            return False
         for one in ast.walk(node):
             if isinstance(one, ast.Call) and not self._call(one, scope):
                 return False
             if isinstance(one, ast.Attribute | ast.Name) and resolved(one, scope) is os.environ:
                 return False
-            if isinstance(one, ast.Await | ast.Yield | ast.YieldFrom):
+            if isinstance(one, ast.Yield | ast.YieldFrom | ast.Await) and not in_function:
                 return False
         return True
+
+    def _looks(self, node: ast.AST, scope: Mapping[str, Any], depth: int = 3) -> bool:
+        """Whether code may see that a run-time value is not the value itself."""
+        for one in ast.walk(node):
+            if isinstance(one, ast.Is | ast.IsNot):
+                return True
+            if isinstance(one, ast.Call):
+                function = resolved(one.func, scope)
+                if function in (type, id, callable):
+                    return True
+                body = self.file.definition(function) if depth else None
+                if body is not None and self._looks(body, vars(self.file.module), depth - 1):
+                    return True
+        return False
 
     def _call(self, node: ast.Call, scope: Mapping[str, Any]) -> bool:
         function = resolved(node.func, scope)
@@ -121,5 +139,7 @@ class Purity:
         if function not in self._functions:
             self._functions[function] = True
             scope = {**function.__globals__, **dict.fromkeys(stored_names_of(node), UNKNOWN)}
-            self._functions[function] = all(self.of(one, scope) for one in node.body)
+            self._functions[function] = all(
+                self.of(one, scope, in_function=True) for one in node.body
+            )
         return self._functions[function]

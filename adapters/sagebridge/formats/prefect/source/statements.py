@@ -41,6 +41,13 @@ def leaves_function(node: ast.AST) -> bool:
     return not isinstance(node, _NESTED) and any(map(leaves_function, ast.iter_child_nodes(node)))
 
 
+def starts_tasks(node: ast.AST) -> bool:
+    """Whether code starts tasks of asyncio, which no step can return."""
+    return any(
+        isinstance(one, ast.Attribute) and one.attr == "create_task" for one in ast.walk(node)
+    )
+
+
 def target_name(targets: Sequence[ast.expr]) -> str:
     return next((one.id for one in targets if isinstance(one, ast.Name)), "")
 

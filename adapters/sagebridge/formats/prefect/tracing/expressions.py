@@ -7,12 +7,13 @@ import asyncio
 import copy
 import inspect
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from types import CoroutineType, FunctionType
 from typing import TYPE_CHECKING, Any
 
 from sagebridge.errors import FlowError
 from sagebridge.formats.prefect.recording import code_steps
-from sagebridge.formats.prefect.recording.code_steps import Frame, result_type
+from sagebridge.formats.prefect.recording.code_steps import Frame, handle_type, result_type
 from sagebridge.formats.prefect.recording.symbols import (
     NeedsCode,
     NotFollowed,
@@ -30,13 +31,14 @@ from sagebridge.formats.prefect.source.engine_calls import EngineCalls, is_own
 from sagebridge.formats.prefect.source.purity import UNKNOWN, Purity, resolved
 from sagebridge.formats.prefect.source.statements import at, is_submit
 from sagebridge.formats.prefect.tracing.branch_tests import SCALARS, Tests
-from sagebridge.formats.prefect.tracing.special_values import handle_type
+from sagebridge.formats.python.import_guard import trial
 from sagebridge.model.expressions import Get, Join, Properties, current_item, plain
 
 if TYPE_CHECKING:
     from sagebridge.formats.prefect.tracing.flow_trace import FlowTrace
 
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+_PARTIAL = (ast.BoolOp, ast.IfExp, ast.Lambda, *_COMPREHENSIONS)
 _PASSING = (
     asyncio.create_task,
     asyncio.ensure_future,
@@ -79,6 +81,7 @@ class Expressions:
     def expression_step(self, node: ast.expr, frame: Frame, wanted: str = "") -> Symbol:
         """A step that computes an expression."""
         kind, name = result_type(node), wanted or "value"
+        node = self._with_assigned(node, frame)
         try:
             code = code_steps.of_expression(node, self.file, frame, name, kind)
         except UnsupportedValue as why:
@@ -87,6 +90,21 @@ class Expressions:
             pure = self.purity.of(node, frame.scope)
             step = self.trace.code(code, name, node.lineno, pure=pure)
         return self.trace.result_of(step, kind)
+
+    def _with_assigned(self, node: ast.expr, frame: Frame) -> ast.expr:
+        """The expression, whose walrus operators are variables of the function from now on."""
+        partial = [one for one in ast.walk(node) if isinstance(one, _PARTIAL)]
+        if any(isinstance(it, ast.NamedExpr) for one in partial for it in ast.walk(one)):
+            raise NotFollowed(node.lineno, "a walrus operator that only some values reach")
+        owner = self
+
+        class Assigner(ast.NodeTransformer):
+            def visit_NamedExpr(self, one: ast.NamedExpr) -> ast.expr:
+                owner.assign(one.target, owner.code_value(one.value, frame, one.target.id), frame)
+                return at(ast.Name(one.target.id, ast.Load()), one)
+
+        made: ast.expr = Assigner().visit(copy.deepcopy(node))
+        return made
 
     def value(self, node: ast.expr, frame: Frame, wanted: str = "") -> Any:
         """The value of an expression. Raises :class:`NeedsCode` if a step must compute it."""
@@ -116,12 +134,8 @@ class Expressions:
     def plain_value(self, node: ast.expr, frame: Frame) -> Any:
         """The value of an expression that calls no task."""
         if self.purity.of(node, frame.scope):
-            try:
-                return self.native(node, frame)
-            except (TaskStateUsed, FlowError):
-                raise
-            except (RunTimeValueUsed, Exception):  # noqa: BLE001, S110 - the step raises it
-                pass
+            with suppress(NeedsCode):
+                return self.tried(lambda: self.native(node, frame))
 
         def inner(one: ast.expr) -> Any:
             return self.inner(one, node, frame)
@@ -194,10 +208,26 @@ class Expressions:
             return Symbol(None, kind, node)
         raise NeedsCode(node)
 
+    def tried(self, run: Callable[[], Any]) -> Any:
+        """What executing code gives. Raises :class:`NeedsCode` if it needs run-time values."""
+        before = len(self.trace.state.steps)
+        try:
+            with trial():
+                return run()
+        except (TaskStateUsed, FlowError):
+            raise
+        except (RunTimeValueUsed, Exception):  # noqa: BLE001 - the step raises it
+            if len(self.trace.state.steps) > before:
+                what = "it calls tasks where this cannot be seen"
+                raise NotFollowed(self.trace.line(), what) from None
+            raise NeedsCode(None) from None
+
     def _is_followed(self, function: Any) -> bool:
         """Whether it is a function of the file, other than a task or flow."""
-        is_plain = isinstance(function, FunctionType) or inspect.ismethod(function)
-        return is_plain and self.file.definition(function) is not None
+        plain = getattr(function, "__func__", function)
+        yields = inspect.isgeneratorfunction(plain) or inspect.isasyncgenfunction(plain)
+        is_own = isinstance(plain, FunctionType) and self.file.definition(plain) is not None
+        return is_own and not yields
 
     def inner(self, node: ast.expr, whole: ast.expr, frame: Frame) -> Any:
         """A part of an expression; if it needs code, the whole does, unless it is an argument."""

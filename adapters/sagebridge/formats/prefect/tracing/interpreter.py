@@ -12,10 +12,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from sagebridge.errors import FlowError
 from sagebridge.formats.prefect.constructs import statement_rule
 from sagebridge.formats.prefect.recording import code_steps
-from sagebridge.formats.prefect.recording.code_steps import Frame
+from sagebridge.formats.prefect.recording.code_steps import Frame, handle_type
 from sagebridge.formats.prefect.recording.symbols import (
     NeedsCode,
     NotFollowed,
@@ -34,11 +33,12 @@ from sagebridge.formats.prefect.source.statements import (
     leaves_function,
     read_elsewhere,
     set_names,
+    starts_tasks,
     target_name,
     verb,
 )
 from sagebridge.formats.prefect.tracing.branches import Branches, Returned
-from sagebridge.formats.prefect.tracing.special_values import handle_type, output
+from sagebridge.formats.prefect.tracing.printed_output import output
 
 _MOST_ROUNDS = 200
 """The most rounds of a loop over known values that become separate steps."""
@@ -97,24 +97,17 @@ class Interpreter(Branches):
         """Follow the first statement; returns how many are done."""
         node = body[0]
         self.trace.position(node.lineno)
-        if isinstance(node, ast.Global):
-            rule = statement_rule("Global")
-            assert rule is not None
+        if isinstance(node, ast.Global) and (rule := statement_rule("Global")):
             self.trace.report(*rule, line=node.lineno)
             return 1
-        if self._is_output(node, frame):
+        made = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+        if self._is_output(node, frame) or (made and self._executed(node, frame)):
             return 1
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            self._executed(node, frame)
-            return 1
-        if not self.engine.calls(node, frame.scope) and not controls(node):
-            try:
-                return self._plain(body, frame)
-            except TaskStateUsed as error:
-                raise _not_followed(error, node) from None
         state, names = self.trace.saved(), frame.saved()
         follow = getattr(self, f"follow_{type(node).__name__.lower().removeprefix('async')}", None)
         try:
+            if not self.engine.calls(node, frame.scope) and not controls(node):
+                return self._plain(body, frame)
             if follow is None:
                 what = f"{type(node).__name__.lower()} around tasks"
                 is_try = isinstance(node, ast.Try | ast.TryStar)
@@ -126,7 +119,8 @@ class Interpreter(Branches):
             why = error if isinstance(error, NotFollowed) else _not_followed(error, node)
             self.trace.restore(state)
             frame.restore(names)
-            if self.in_foreach or self.no_code or why.whole or leaves_function(node):
+            whole = why.whole or leaves_function(node) or starts_tasks(node)
+            if self.in_foreach or self.no_code or whole:
                 raise why from None
             self.code_of([node], frame, why)
         return 1
@@ -165,10 +159,8 @@ class Interpreter(Branches):
         if self.purity.of(node, frame.scope):
             names = frame.saved()
             try:
-                self.execute(node, frame)
-            except (TaskStateUsed, FlowError):
-                raise
-            except (RunTimeValueUsed, Exception):  # noqa: BLE001 - the step raises it
+                self.tried(lambda: self.execute(node, frame))
+            except NeedsCode:
                 frame.restore(names)
             else:
                 return True
@@ -426,7 +418,10 @@ class Interpreter(Branches):
         enter, leave = ("__aenter__", "__aexit__") if waits else ("__enter__", "__exit__")
         if is_symbol(manager) or not hasattr(kind, enter):
             raise NotFollowed(node.lineno, f"with {ast.unparse(node)}")
-        value = self._awaited(getattr(kind, enter)(manager))
+        try:
+            value = self.tried(lambda: self._awaited(getattr(kind, enter)(manager)))
+        except NeedsCode:
+            raise NotFollowed(node.lineno, f"with {ast.unparse(node)}") from None
         try:
             yield value
         finally:

@@ -1,4 +1,4 @@
-"""Calls that print, and values that cannot be the result of a step."""
+"""Calls that print or log."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from sagebridge.formats.prefect.recording.code_steps import Frame
-from sagebridge.formats.prefect.recording.symbols import RunTimeValueUsed, type_of
-from sagebridge.formats.prefect.source.names import loaded_names
+from sagebridge.formats.prefect.recording.symbols import RunTimeValueUsed
 from sagebridge.formats.prefect.source.purity import UNKNOWN, resolved
 
 if TYPE_CHECKING:
@@ -17,28 +16,6 @@ if TYPE_CHECKING:
 _LOG_METHODS = frozenset(
     ("critical", "debug", "error", "exception", "fatal", "info", "log", "warn", "warning")
 )
-_CLIENTS = frozenset(("boto3", "botocore", "httpx", "requests", "sqlalchemy", "psycopg2", "redis"))
-"""Packages whose objects cannot be the result of a step."""
-OF_BLOCK = "of a block"
-"""The type of a value of a block, which is not stored as the result of a step."""
-
-
-def handle_type(node: ast.expr, frame: Frame) -> str | None:
-    """The type of a value that cannot pass from step to step, such as a client; None for others."""
-    secret = any(type_of(frame.scope.get(name)) == OF_BLOCK for name in loaded_names(node))
-    for one in ast.walk(node):
-        function = resolved(one.func, frame.scope) if isinstance(one, ast.Call) else UNKNOWN
-        owner = getattr(function, "__self__", None)
-        if isinstance(owner, type) and hasattr(owner, "load") and hasattr(owner, "model_fields"):
-            secret = True
-    if secret:
-        return OF_BLOCK
-    if isinstance(node, ast.Call):
-        function = resolved(node.func, frame.scope)
-        module = getattr(function, "__module__", None) or ""
-        if function is not UNKNOWN and module.partition(".")[0] in _CLIENTS:
-            return ""
-    return None
 
 
 def output(node: ast.Call, frame: Frame, known: Expressions) -> str:
