@@ -205,7 +205,7 @@ def test_first_call_has_the_name_of_the_task(traced: TraceFlow) -> None:
     assert last.depends_on == ("Condition", "two", "one")
 
 
-def test_what_follows_a_failed_subflow_does_not_run(traced: TraceFlow) -> None:
+def test_subflow_that_raises_ends_the_flow(traced: TraceFlow) -> None:
     pipeline, _ = traced(
         "inner(x)\ntwo(x)",
         before="@flow\ndef inner(x: str):\n    if x == 'a':\n        raise ValueError('bad')\n\n",
