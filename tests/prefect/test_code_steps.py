@@ -154,7 +154,7 @@ def test_settings_are_options_of_the_tasks(play: Run, backend: FakeBackend) -> N
 
     def callback(event: str) -> Any:
         return lambda context: events.append(
-            (event, context["ti"].task_id, context["ti"].try_number, str(context["exception"]))
+            (event, context["ti"].task_id, context["ti"].try_number, repr(context["exception"]))
         )
 
     def hook(task: Any, task_run: Any, state: Any) -> None:
@@ -181,23 +181,27 @@ def test_settings_are_options_of_the_tasks(play: Run, backend: FakeBackend) -> N
             on_failure=[hook],
             on_failure_callback=callback("failure"),
         )
+        python("broken", lambda: 1 / 0, on_failure_callback=callback("failure"))
         shell("sleeps", "sleep 9", timeout_seconds=0.3)
         return finish()
 
     played = play(flow(body))
-    assert played.states == {"flaky": "Completed", "stuck": "Failed", "sleeps": "Failed"}
+    failed = dict.fromkeys(("stuck", "broken", "sleeps"), "Failed")
+    assert played.states == {"flaky": "Completed", **failed}
     assert played.messages["sleeps"] == "the step exceeded its time limit of 0.3 s"
     assert (ended := played.steps["stuck"].end) is not None
     assert ended.failure is not None
     assert ended.failure.kind == "time-limit"
     assert [one for one in events if one[1] == "flaky"] == [
-        ("retry", "flaky", 1, "try 0"),
-        ("retry", "flaky", 2, "try 1"),
+        ("retry", "flaky", 1, "ConnectionError('try 0')"),
+        ("retry", "flaky", 2, "ConnectionError('try 1')"),
         ("Completed", "flaky"),
         ("success", "flaky", 3, "None"),
     ]
     assert ("Failed", "stuck") in events
-    assert ("failure", "stuck", 1, "the step exceeded its time limit of 0.3 s") in events
+    limit = "AirflowException('the step exceeded its time limit of 0.3 s')"
+    assert ("failure", "stuck", 1, limit) in events
+    assert ("failure", "broken", 1, "ZeroDivisionError('division by zero')") in events
     assert events[-1][0] == "flow failed"
     with get_client(sync_client=True) as client:
         tasks = client.read_task_runs(flow_run_filter=FlowRunFilter(id={"any_": [played.run.id]}))
@@ -223,11 +227,16 @@ def test_mapped_code_runs_at_most_as_often_as_allowed(play: Run, backend: FakeBa
         fan = for_each("fan", items=made.properties.return_value, max_concurrency=4)
         with fan.body():
             python("square", square, unpacked=current_item, concurrency=2)
+        python("last", last, context=True, depends_on=[fan])
         return finish()
+
+    def last(ti: Any) -> Any:
+        return [ti.xcom_pull("fan", map_indexes=one) for one in (2, [0, 9], None)]
 
     played = play(flow(body))
     assert played.state.is_completed(), played.messages
     assert most == [2]
+    assert (played.steps["last"].outputs or {})["return_value"] == [5, [1, None], [1, 2, 5, 10]]
 
 
 def test_sensor_polls_and_soft_failure_skips(play: Run, backend: FakeBackend) -> None:

@@ -64,7 +64,7 @@ from sagebridge_operators.prefect.opened_execution import (
     with_late_properties,
 )
 from sagebridge_operators.prefect.run_logs import hide_expected_tracebacks
-from sagebridge_operators.prefect.step_hooks import StepHooks, call_flow_hooks
+from sagebridge_operators.prefect.step_hooks import StepHooks, call_flow_hooks, error_of
 from sagebridge_operators.prefect.step_keys import StepKey, Upstream
 from sagebridge_operators.run_errors import ExecutionFailed, FinalState
 
@@ -388,7 +388,7 @@ class FlowRun(PipelineBuilder):
             return
         running = driver.attempt is None or driver.attempt.running
         if running and self._signal is None:
-            driver.give_up(step_tasks.error_of(self._futures[key].state))
+            driver.give_up(error_of(self._futures[key].state))
         if driver.attempt is not None:
             self._attempts[key] = driver.attempt
 

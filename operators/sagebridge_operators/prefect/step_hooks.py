@@ -50,7 +50,7 @@ class StepHooks:
 
     def failure_callbacks(self, task: Any, task_run: Any, state: State) -> None:
         """A hook of Prefect that calls Airflow's callbacks."""
-        self.call("failure", state.message or state.name or "")
+        self.call("failure", state.message or state.name or "", error_of(state).__cause__)
 
     def completion_callbacks(self, task: Any, task_run: Any, state: State) -> None:
         """A hook of Prefect that calls Airflow's callbacks."""
@@ -59,6 +59,7 @@ class StepHooks:
     def call(self, event: str, reason: str = "", error: BaseException | None = None) -> None:
         """Calls Airflow's callbacks of an event. Their errors are logged, as in Airflow."""
         from sagebridge_operators.prefect.airflow_names.context import airflow_context
+        from sagebridge_operators.prefect.airflow_names.exceptions import AirflowException
 
         chosen = [one for one in self.hooks if (one.engine, one.event) == ("airflow", event)]
         if not chosen:
@@ -67,13 +68,23 @@ class StepHooks:
         run = context_of(self.driver.task, tries=attempt.tries if attempt else 0)
         with in_run(run):
             failed = event in ("failure", "retry")
-            exception = error or (RuntimeError(reason) if failed else None)
+            # Operators without a function raise AirflowException in Airflow.
+            exception = error or (AirflowException(reason) if failed else None)
             context = {**airflow_context(run), "exception": exception, "reason": reason}
             for one in chosen:
                 try:
                     one.function(context)
                 except Exception:
                     self.log.exception("the callback %s of step %r failed", event, run.step)
+
+
+def error_of(state: State) -> Exception:
+    """The exception that ended a task run without a result for its step."""
+    data = state.data
+    if isinstance(data, State):  # in Prefect 3.7 (can_retry in prefect/task_engine.py)
+        data = data.data
+    data = getattr(data, "result", data)  # a ResultRecord, or the exception itself
+    return data if isinstance(data, Exception) else RuntimeError(state.message or state.name)
 
 
 def call_flow_hooks(

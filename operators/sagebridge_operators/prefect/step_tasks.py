@@ -15,7 +15,7 @@ from sagebridge.errors import SagebridgeError
 from sagebridge_operators.lifecycle.attempt import Attempt
 from sagebridge_operators.lifecycle.drive import StepDriver
 from sagebridge_operators.prefect.for_each_run import ForEachRun
-from sagebridge_operators.prefect.step_hooks import SKIPPED, StepHooks
+from sagebridge_operators.prefect.step_hooks import SKIPPED, StepHooks, error_of
 from sagebridge_operators.prefect.step_keys import StepKey
 from sagebridge_operators.run_errors import (
     RecordsUnreachable,
@@ -60,7 +60,7 @@ def step_task(
                     tried = "try {} of {} failed: ".format(*retry) if retry else ""
                     log.error("%s%s", tried, error)  # noqa: TRY400 - needs no traceback
                     if retry:
-                        hooks.call("retry", str(error), error.__cause__ or error)
+                        hooks.call("retry", str(error), error.__cause__)
                     name = "Stopped" if isinstance(error, StepStopped) else "Failed"
                     return Failed(name=name, message=str(error), data=error)
                 if not left:
@@ -130,12 +130,3 @@ def _task(name: str, function: Callable[[], Any], **options: Any) -> Any:
         persist_result=False,
         **{"retries": 0, **options},
     )
-
-
-def error_of(state: State) -> Exception:
-    """The exception that ended a task run without a result for its step."""
-    data = state.data
-    if isinstance(data, State):  # in Prefect 3.7 (can_retry in prefect/task_engine.py)
-        data = data.data
-    data = getattr(data, "result", data)  # a ResultRecord, or the exception itself
-    return data if isinstance(data, Exception) else RuntimeError(state.message or state.name)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sagebridge.model.code_steps import RETURN_VALUE
+from sagebridge.model.for_each import ForEachStep
 from sagebridge.model.pipeline import Pipeline
 from sagebridge.model.values import EMPTY
 from sagebridge_operators.lifecycle.attempt import Attempt
@@ -98,7 +99,9 @@ def _pulled(task: StepTask, name: str, key: str, index: int | None) -> Any:
     if index is None and task.index and _same_body(pipeline, step, task.step.name):
         index = task.index[-1]
     if index is not None:
-        return _value(records, latest.get((index,), latest.get(())), key)
+        found = _value(records, latest.get((index,), latest.get(())), key)
+        loop = pipeline is not None and isinstance(pipeline.step(step), ForEachStep)
+        return dict(enumerate(found or ())).get(index) if loop else found
     if () in latest or not latest:
         return _value(records, latest.get(()), key)
     ordered = [latest[one] for one in sorted(latest)]
