@@ -160,12 +160,12 @@ CASES: dict[str, tuple[str, list[dict[str, Any]], list[str]]] = {
                 "end": "2025-02-01T04:00:00Z",
             }
         ],
-        ["info: data intervals have no equivalent"],
+        ["changed: data intervals have no equivalent"],
     ),
     "long intervals": (
         "DeltaDataIntervalTimetable(timedelta(hours=2)), start_date=START, catchup=True",
         [{"expression": "rate(2 hours)", "start": "2025-01-01T05:00:00Z"}],
-        ["info: data intervals have no equivalent", "changed: catchup=True"],
+        ["changed: data intervals have no equivalent", "changed: catchup=True"],
     ),
     "several": (
         "MultipleCronTriggerTimetable('0 4 * * *', '0 16 * * *', timezone='Asia/Kolkata')",

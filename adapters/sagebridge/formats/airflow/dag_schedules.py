@@ -164,7 +164,12 @@ class _ScheduleReader:
         bounded = replace(schedule, start=iso(start), end=iso(end))
         if type(timetable).__name__ in _DATA_INTERVALS:
             bounded = _after_interval(schedule, start, end)
-            self._note("data intervals have no equivalent; a run starts at the end of its interval")
+            what = (
+                "data intervals have no equivalent: the dates of a run, such as ds, are those of "
+            )
+            what += "the end of its interval, when it starts"
+            advice = "subtract the interval where code or a template needs its start"
+            self.losses.append(Unsupported("schedule", "changed", what, advice))
         elif _of(timetable, "interval"):
             self._note("the data interval of a run has no equivalent")
         if _of(timetable, "run_immediately"):
