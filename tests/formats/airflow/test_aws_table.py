@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jmespath
@@ -139,3 +140,16 @@ def test_page_lists_every_operator() -> None:
     page = (Path(__file__).parents[3] / "docs/aws-calls.md").read_text()
     listed = re.findall(r"`(\w+(?:Operator|Sensor))`", page)
     assert sorted(set(listed) - {"AwsCallOperator"}) == sorted(ROWS)
+
+
+@pytest.mark.parametrize(
+    ("config", "before"),
+    [
+        ({"Name": "c"}, ["UpdateCrawler"]),
+        ({"Name": "c", "Role": "r", "Targets": {}}, ["CreateCrawler", "UpdateCrawler"]),
+    ],
+)
+def test_crawler_without_role_or_targets_exists(config: dict[str, Any], before: list[str]) -> None:
+    name = "GlueCrawlerOperator"
+    operator = SimpleNamespace(config=config, fail_on_already_running=True)
+    assert [one["operation"] for one in CHANGES[name](operator, ROWS[name]).before] == before

@@ -199,6 +199,8 @@ def _delete_bucket(operator: Any, row: Row) -> Row:
 
 
 def _crawl(operator: Any, row: Row) -> Row:
+    if row.before and not {"Role", "Targets"} <= operator.config.keys():
+        row = replace(row, before=row.before[1:])  # CreateCrawler needs both, so it exists
     if operator.fail_on_already_running:
         return row
     running = ["CrawlerRunningException"]
