@@ -169,6 +169,36 @@ def test_arguments_from_another_task_drop_the_task(task: str, why: str, read: Re
     assert "only known at run time" in lost.what
 
 
+def test_undeclared_key_of_the_conf_is_lost(read: Read) -> None:
+    text = """def load(dag_run, params):
+    conf = dag_run.conf or {}
+    return [conf.get("who", "me"), conf["size"], params["size"]]
+
+with DAG('d', schedule=None, params={"size": 1}):
+    PythonOperator(task_id='t', python_callable=load)
+    BashOperator(task_id='s', bash_command="echo {{ dag_run.conf['day'] }} {{ dag_run.conf.size }}")
+"""
+    lost = [one for one in read(HEAD + text).losses if one.code == "parameter"]
+    assert [(one.severity, one.what) for one in lost] == [
+        ("changed", f"task {task}: '{key}' in the conf of the run is not a param of the DAG")
+        for task, key in (("t", "who"), ("s", "day"))
+    ]
+
+
+def test_condition_of_a_task_drops_it(read: Read) -> None:
+    text = """with DAG('d', schedule=None):
+    @task.skip_if(lambda context: True)
+    @task.bash
+    def never():
+        return "exit 1"
+
+    never()
+"""
+    (step,) = read(HEAD + text).pipeline.steps
+    assert isinstance(step, StubStep)
+    assert "(run_if or skip_if)" in step.arguments["reason"]
+
+
 def test_unsupported_bash_options_drop_the_task(read: Read) -> None:
     expected = {
         "output_processor=len": "output_processor",

@@ -46,6 +46,7 @@ _EMPTY_IN_FLOWS = {
 }
 """What earlier runs leave in Airflow's context, with the codes of its losses.
 """
+_CONF = re.compile(r"""\bconf\)?(?:\.get\(|\[)\s*["'](\w+)["']""")
 _UNUSED = NoEffect("no operator of the DAG has an argument of this name")
 
 
@@ -107,6 +108,7 @@ def of_task(
         own.pop("params", None)
     yield from _losses(own, reads, TASK_ARGUMENTS)
     yield from _of_context(text)
+    yield from _undeclared_conf(text, dag)
 
 
 def own_params(operator: Any) -> dict[str, Any]:
@@ -125,6 +127,15 @@ def _of_context(text: str) -> Iterator[Unsupported]:
             yield Unsupported(
                 code, "changed", f"{name} is empty in a flow", "keep it in a Variable"
             )
+
+
+def _undeclared_conf(text: str, dag: Any) -> Iterator[Unsupported]:
+    """The keys of the run's conf that are not params of the DAG."""
+    for name in dict.fromkeys(_CONF.findall(text)) if "dag_run" in text else ():
+        if name not in dag.params:
+            what = f"{shown(name)} in the conf of the run is not a param of the DAG"
+            advice = "declare it: a flow accepts only its parameters"
+            yield Unsupported("parameter", "changed", what, advice)
 
 
 def _run_time_text(steps: Sequence[Step]) -> str:

@@ -84,6 +84,9 @@ def carried_steps(task: CodeTask) -> list[Step]:
         return [task.sagebridge_step()]
     if is_custom(operator):
         return [custom_step(task)]
+    hook = getattr(operator, "_pre_execute_hook", None)
+    if getattr(hook, "__qualname__", "").startswith(_CONDITION):
+        raise NotSelfContained("runs only on a condition (run_if or skip_if)")
     name = _standard_class(operator)
     if name in LIBRARY_CALLS:
         return [LIBRARY_CALLS[name].step(task)]
@@ -91,9 +94,6 @@ def carried_steps(task: CodeTask) -> list[Step]:
         return [task.shell_step()]
     if name in COMMAND_OPERATORS:
         return list(task.command_steps())
-    hook = getattr(operator, "_pre_execute_hook", None)
-    if getattr(hook, "__qualname__", "").startswith(_CONDITION):
-        raise NotSelfContained("runs only on a condition (run_if or skip_if)")
     if name == _ASSET and inspect.signature(operator.python_callable).parameters:
         raise NotSelfContained("has parameters that are assets")
     if name in ENVIRONMENT_ROLES:
