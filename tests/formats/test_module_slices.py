@@ -202,11 +202,32 @@ def test_lambda_and_method_become_names() -> None:
 
 
 class Loader:
+    def __init__(self, table: str = "web", *, rows: int = 10) -> None:
+        self.table, self._rows = table, rows
+
     def load(self) -> int:
         return 1
 
 
 LOADER = Loader()
+
+
+class Counting(Loader):
+    made = 0
+
+    def __init__(self, table: str) -> None:
+        Counting.made += 1
+        super().__init__(table, rows=Counting.made)
+
+
+def test_object_without_a_name_is_made_by_a_call() -> None:
+    for table in ("a", "b"):
+        found = of_function(Loader(table, rows=2).load)
+        assert found.module.endswith(f"load = Loader(table={table!r}, rows=2).load")
+    assert of_function(Loader().load).module.endswith("load = Loader().load")
+    for other in (Counting("a"), Loader(rows=object())):  # type: ignore[arg-type]
+        with pytest.raises(NotSelfContained, match="an object that no name of its module has"):
+            of_function(other.load)
 
 
 OFFERED = "sagebridge_operators.airflow.prefect_names"

@@ -170,17 +170,55 @@ def _named_object(found: Any, method: FunctionType) -> Function:
 
 
 def _method(method: MethodType, name: str, file: str) -> Function:
-    """A method of an instance or class that a name of its module has."""
+    """A method of a class, or of an object that a name of its module has or a call makes."""
     owner, function = method.__self__, inspect.unwrap(method.__func__)
     known = getattr(function, "__globals__", {})
-    variable = next((one for one, value in known.items() if value is owner), None)
-    if variable is None:
-        raise NotSelfContained("is a method of an object that no name of its module has")
+    variable = next((one for one, value in known.items() if value is owner), type(owner).__name__)
     source, _ = _definition_of(function)
-    part = module_of(source).named([variable], known)
+    try:
+        part, made = module_of(source).named([variable], known), variable
+        if known.get(variable) is not owner:
+            raise NotSelfContained("is a method of an object that no name of its module has")
+    except NotSelfContained:
+        variable = type(owner).__name__
+        if not (made := _construction(owner)):
+            raise
+        part = module_of(source).named([variable], known)
     name = name or (method.__name__ if method.__name__ not in part.names else "")
     name = name or f"{variable}_{method.__name__}"
-    return Function(name, "", module=part.text(f"{name} = {variable}.{method.__name__}"))
+    return Function(name, "", module=part.text(f"{name} = {made}.{method.__name__}"))
+
+
+def _construction(found: Any) -> str:
+    """A call that makes such an object, if that keeps its arguments; otherwise empty."""
+    cls, own, missing = type(found), getattr(found, "__dict__", {}), object()
+    given = {}
+    try:
+        for one in inspect.signature(cls).parameters.values():
+            value = own.get(one.name, own.get(f"_{one.name}", missing))
+            if value is not missing and value != one.default:
+                given[one.name] = value
+        made = vars(cls(**given))
+    except Exception:  # noqa: BLE001 - code of the user
+        return ""
+    kept = own.keys() == made.keys() and all(_is_alike(own[name], made[name]) for name in own)
+    if not kept or not all(map(_is_literal, given.values())):
+        return ""
+    return f"{cls.__name__}({', '.join(f'{name}={value!r}' for name, value in given.items())})"
+
+
+def _is_alike(one: Any, other: Any) -> bool:
+    """Whether literals are equal, and other values of one class; boto3 makes one per client."""
+    if isinstance(one, LITERALS):
+        return bool(one == other)
+    return type(one).__qualname__ == type(other).__qualname__
+
+
+def _is_literal(value: Any) -> bool:
+    try:
+        return bool(ast.literal_eval(repr(value)) == value)
+    except (SyntaxError, ValueError):
+        return False
 
 
 def of_class(cls: type) -> Function:
