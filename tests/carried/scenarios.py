@@ -117,6 +117,16 @@ def _stores(aws: Aws) -> None:
     aws.put_objects("stores", lists)
 
 
+def _shops(aws: Aws) -> None:
+    lines = {
+        "north-1": "id,amount\n1,2.5\n2,3",
+        "north-2": "id,amount\n3,1",
+        "south-1": "id,amount\n1,2.5",
+    }
+    aws.put_objects("shops", {f"{DAY}/{name}.csv": text for name, text in lines.items()})
+    aws.client("sqs").send_message(QueueUrl=aws.queue("shops"), MessageBody="north and south")
+
+
 def _documents(aws: Aws) -> None:
     aws.put_objects("documents", {f"{DAY}/index.json": {"pages": 3}, f"{DAY}/page.txt": "x"})
     aws.topic("archive")
@@ -267,6 +277,7 @@ OWN: Mapping[str, Sequence[Scenario]] = {
     ),
     "parcel_arrivals": (Scenario(setup=_parcels), Scenario(setup=_few_parcels)),
     "branch_stores": (Scenario(setup=_stores),),
+    "shop_imports": (Scenario(setup=_shops, variables={"shop_queue": "shops"}),),
     "archive_documents": (Scenario(setup=_documents, variables=_INDEXER),),
     "nightly_exports": (
         Scenario(setup=_exports),
