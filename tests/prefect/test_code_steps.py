@@ -170,6 +170,7 @@ def test_settings_are_options_of_the_tasks(play: Run, backend: FakeBackend) -> N
             retry_backoff=2.0,
             tags=["nightly"],
             pool="warehouse",
+            on_execute_callback=callback("execute"),
             on_retry_callback=callback("retry"),
             on_success_callback=[callback("success")],
             on_completion=hook,
@@ -193,8 +194,11 @@ def test_settings_are_options_of_the_tasks(play: Run, backend: FakeBackend) -> N
     assert ended.failure is not None
     assert ended.failure.kind == "time-limit"
     assert [one for one in events if one[1] == "flaky"] == [
+        ("execute", "flaky", 1, "None"),
         ("retry", "flaky", 1, "ConnectionError('try 0')"),
+        ("execute", "flaky", 2, "None"),
         ("retry", "flaky", 2, "ConnectionError('try 1')"),
+        ("execute", "flaky", 3, "None"),
         ("Completed", "flaky"),
         ("success", "flaky", 3, "None"),
     ]

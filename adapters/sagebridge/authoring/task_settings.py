@@ -28,7 +28,7 @@ DAG_EVENTS: Mapping[str, str] = {
     "completion": "on_success_callback",
 }
 """The callback of a DAG that calls the hooks of a Prefect flow, by event."""
-AIRFLOW_EVENTS = ("failure", "success", "retry", "skipped")
+AIRFLOW_EVENTS = ("failure", "success", "retry", "skipped", "execute")
 """The events for which Airflow has callbacks."""
 _ARGUMENTS: Mapping[str, str] = {
     "retries": "retries",

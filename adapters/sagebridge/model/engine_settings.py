@@ -21,7 +21,10 @@ TRIGGER_RULES = words(
     "one_failed one_success"
 )
 """Airflow's names (airflow.sdk.TriggerRule)."""
-HOOK_EVENTS = ("failure", "success", "retry", "skipped", "completion", "crashed", "cancellation")
+HOOK_EVENTS = (
+    *("failure", "success", "retry", "skipped", "completion", "crashed", "cancellation"),
+    "execute",
+)
 Engine: TypeAlias = Literal["airflow", "prefect"]
 
 

@@ -65,7 +65,8 @@ class StepHooks:
         if not chosen:
             return
         attempt = self.driver.attempt
-        run = context_of(self.driver.task, tries=attempt.tries if attempt else 0)
+        tries = attempt.tries + (event == "execute") if attempt else 0  # of the next attempt
+        run = context_of(self.driver.task, tries=tries)
         with in_run(run):
             failed = event in ("failure", "retry")
             # Operators without a function raise AirflowException in Airflow.

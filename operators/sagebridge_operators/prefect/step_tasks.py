@@ -45,6 +45,7 @@ def step_task(
 
     def run_step() -> Any:
         driver.log = log = get_run_logger()
+        hooks.call("execute")
         left = _TRIES
         while True:
             left -= 1

@@ -98,10 +98,13 @@ _AIRFLOW_3 = NoEffect("Airflow 3 ignores it")
 
 RETRY_DETAILS = frozenset(("retry_delay", "retry_exponential_backoff", "max_retry_delay"))
 """Without effect unless there are retries."""
-CALLBACKS = words("on_failure_callback on_retry_callback on_skipped_callback on_success_callback")
+CALLBACKS = words(
+    "on_execute_callback on_failure_callback on_retry_callback on_skipped_callback "
+    "on_success_callback"
+)
 
 _BASE_ARGUMENTS: Mapping[str, Row] = {
-    **{name: _callback(name) for name in ("on_execute_callback", "pre_execute", "post_execute")},
+    **{name: _callback(name) for name in ("pre_execute", "post_execute")},
     **dict.fromkeys(CALLBACKS, READ),
     **{name: _mail(name) for name in ("email", "email_on_failure", "email_on_retry")},
     **{name: _worker(name) for name in ("executor", "executor_config", "resources")},

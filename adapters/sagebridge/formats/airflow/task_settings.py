@@ -22,6 +22,7 @@ from sagebridge.model.pipeline import Step
 from sagebridge.model.values import ABSENT, Absent
 
 HOOKS = {
+    "on_execute_callback": "execute",
     "on_failure_callback": "failure",
     "on_retry_callback": "retry",
     "on_skipped_callback": "skipped",
