@@ -385,3 +385,22 @@ def test_members_of_an_enumeration_are_their_values(traced: ReadFlow) -> None:
     assert '"RightValue": "high"' in text
     assert '"args": [{"Get": "Parameters.a"}]' in text
     assert '"args": [{"Get": "Steps.a.return_value"}]' in text
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "    if mode is Mode.FULL:\n        size = 5\n    two(size)\n",
+        "    two(5 if mode is not Mode.FULL else size)\n",
+        "    if day is None:\n        day = size * 2\n    two(day)\n",
+    ],
+)
+def test_identity_of_a_run_time_value_is_tested_at_run_time(traced: ReadFlow, code: str) -> None:
+    pipeline, losses = traced(
+        "from enum import Enum\n"
+        'class Mode(Enum):\n    FULL = "full"\n    SOME = "some"\n'
+        "@flow\ndef f(mode: Mode = Mode.SOME, size: int = 2, day: str | None = None):\n" + code
+    )
+    codes = [str(one.function) for one in walk(pipeline) if isinstance(one, PythonStep)]
+    assert any(" is " in one for one in codes)
+    assert [one.severity for one in losses if one.severity != "info"] == []

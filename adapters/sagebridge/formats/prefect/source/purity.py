@@ -66,6 +66,14 @@ def resolved(node: ast.AST, scope: Mapping[str, Any]) -> Any:
     return UNKNOWN
 
 
+def _tests_identity(node: ast.Compare, scope: Mapping[str, Any]) -> bool:
+    """Whether ``is`` tests a run-time value: Python would answer for the object in its place."""
+    operands = (node.left, *node.comparators)
+    return any(isinstance(one, ast.Is | ast.IsNot) for one in node.ops) and any(
+        is_symbol(resolved(one, scope)) for one in operands
+    )
+
+
 class Purity:
     """Whether code has the same result whenever it runs, and no effects."""
 
@@ -86,6 +94,8 @@ class Purity:
             if isinstance(one, ast.Attribute | ast.Name) and resolved(one, scope) is os.environ:
                 return False
             if isinstance(one, ast.Yield | ast.YieldFrom | ast.Await) and not in_function:
+                return False
+            if isinstance(one, ast.Compare) and _tests_identity(one, scope):
                 return False
         return True
 
