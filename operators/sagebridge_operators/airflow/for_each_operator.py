@@ -38,11 +38,13 @@ class ForEachOperator(StepOperator):
 
     Args:
         items: a list of at most 100 scalars and references, or a reference to a string that
-            contains a JSON list. ``current_item`` in the body refers to the item.
+            contains a JSON list. ``current_item`` in the body refers to the item. With a body of
+            code: a list of any JSON.
         max_concurrency: how many iterations run at the same time: 1 to 50.
         selector: ``max_by(…)`` or ``min_by(…)`` of an ``iteration_output``: the iteration whose
             outputs are ``fan.properties.Selected``.
         body: ABSENT for a definition without a body, which is invalid.
+        soft_fail: skip the step if there are no items; otherwise it succeeds.
 
     The DAG has a task ``Fan_items``, which waits for everything that the step and its body need; a
     mapped task group ``Fan_body`` with the tasks of the body; and the task ``Fan``, which ends with

@@ -85,7 +85,8 @@ def for_each(
     Args:
         name: the name of the step.
         items: a list of at most 100 scalars and references, or a reference to a string that
-            contains a JSON list. In the body, ``current_item`` refers to the item.
+            contains a JSON list. In the body, ``current_item`` refers to the item. With a body of
+            code: a list of any JSON.
         max_concurrency: how many iterations run at the same time: 1 to 50.
         selector: ``max_by(…)`` or ``min_by(…)`` of an ``iteration_output``: the iteration whose
             outputs are ``fan.properties.Selected``.
