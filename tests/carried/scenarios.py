@@ -227,6 +227,20 @@ def _ranking(aws: Aws) -> None:
         sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name)
 
 
+_NO_TRAINING = {
+    "sagemaker.DescribeTrainingJob": {"TrainingJobStatus": "Failed", "FailureReason": "no data"}
+}
+_FAILED_JOB = {"jobs": [{"jobId": "x", "status": "FAILED", "statusReason": "spot"}]}
+_EXIT_1 = {
+    "tasks": [
+        {
+            "taskArn": "x",
+            "lastStatus": "STOPPED",
+            "containers": [{"name": "main", "lastStatus": "STOPPED", "exitCode": 1}],
+        }
+    ],
+    "failures": [],
+}
 _LIMITS = ("0.01", "0.4", "3", "10")
 _BEST = {"BestTrainingJob": {"TrainingJobName": "best", "TrainingJobStatus": "Completed"}}
 
@@ -323,11 +337,12 @@ CORPUS: Mapping[str, Sequence[Scenario]] = {
     "churn_train_register": tuple(
         Scenario(
             setup=_churn,
-            additions=_auc(auc),
+            additions=additions,
             connections={"aws_ml": "aws://"},
             blocks=[_AWS_BLOCK],
+            fails=additions is _NO_TRAINING,
         )
-        for auc in (0.9, 0.5)
+        for additions in (_auc(0.9), _auc(0.5), _NO_TRAINING)
     ),
     "tuning_endpoint_rollout": tuple(
         Scenario(
@@ -350,11 +365,13 @@ CORPUS: Mapping[str, Sequence[Scenario]] = {
             others=[("ledger_daily", "publish", 2), ("management_report", "report", None)],
         ),
     ),
-    "nightly_simulation": (
+    "nightly_simulation": tuple(
         Scenario(
             setup=_risk,
+            answers=answers,
             replaced={"time(22, 30)": "time(0, 0)"},
-        ),
+        )
+        for answers in ({}, {"ecs.DescribeTasks": _EXIT_1}, {"batch.DescribeJobs": _FAILED_JOB})
     ),
     "batch_transform_report": tuple(
         Scenario(
