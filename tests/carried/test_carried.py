@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.carried.__main__ import HERE
-from tests.carried.outcomes import ENVIRONMENTS, Desk, engine_of, open_desk
+from tests.carried.examples import verdicts
+from tests.carried.outcomes import ENVIRONMENTS, Desk, Outcome, engine_of, open_desk
 from tests.carried.scenarios import OWN, Scenario
+from tests.carried.services import Aws
 
 FILES = sorted([*HERE.glob("dags/*.py"), *HERE.glob("flows/*.py")])
 DAG = """\
@@ -70,3 +73,32 @@ def test_compares_what_both_engines_do(desk: Desk, tmp_path: Path) -> None:
     assert [*changed.differences(original, parts)] == [
         "total: ['succeeded 3'], not ['succeeded 6']"
     ]
+
+
+class _Runs(Desk):
+    """A desk whose runs are given: the DAG twice, and the flow."""
+
+    def run(self, engine: str, file: Path, *_: Any, **__: Any) -> Outcome:
+        del file
+        now = {"state": "succeeded", "result": str(next(self.numbers))}
+        kept = {"state": "succeeded", "result": engine}
+        return Outcome("succeeded", {"now": [now], "kept": [kept]}, {}, [], {})
+
+    def translate(self, engine: str, file: Path, name: str | None) -> tuple[Path, Any]:
+        del engine, name
+        steps = {"now": ["now"], "kept": ["kept"]}
+        losses = [f"{file}:3: dropped: task kept: it is lost"]
+        return file, {
+            "names": ["plain"],
+            "steps": steps,
+            "in_place": [],
+            "without_result": [],
+            "losses": losses,
+        }
+
+
+def test_examples_count_equal_tasks(tmp_path: Path) -> None:
+    file = tmp_path / "plain.py"
+    file.write_text("import airflow\n")
+    (found,) = verdicts(_Runs(tmp_path, Aws("")), file)
+    assert (found.word, found.equal, found.reported, found.tasks) == ("differs", 1, 1, 2)

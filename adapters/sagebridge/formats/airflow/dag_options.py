@@ -44,8 +44,7 @@ _EMPTY_IN_FLOWS = {
     "task_state_store": "python-task",
     "triggering_asset_events": "asset",
 }
-"""What earlier runs leave in Airflow's context, with the codes of its losses.
-"""
+"""What earlier runs leave in Airflow's context, with the codes of its losses."""
 _CONF = re.compile(r"""\bconf\)?(?:\.get\(|\[)\s*["'](\w+)["']""")
 _UNUSED = NoEffect("no operator of the DAG has an argument of this name")
 
