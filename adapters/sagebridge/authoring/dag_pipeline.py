@@ -31,7 +31,14 @@ from sagebridge.model.parameters import Parameter, ParameterValueError, coerce_o
 from sagebridge.model.pipeline import Pipeline, Step, walk
 from sagebridge.model.values import ABSENT, EMPTY, Value, freeze, same, thaw
 
-TYPES = {"string": "String", "integer": "Integer", "number": "Float", "boolean": "Boolean"}
+TYPES = {
+    "string": "String",
+    "integer": "Integer",
+    "number": "Float",
+    "boolean": "Boolean",
+    "array": "Array",
+    "object": "Object",
+}
 OWN = ("definition", "pipeline")
 ITEMS, BODY = "_items", "_body"
 """The ends of the ids of a ForEach's first task, and of the task group with its body."""
@@ -106,7 +113,7 @@ def is_own(name: str, value: Any) -> bool:
 
 
 def parameters_of(dag: Any, details: Any = EMPTY) -> tuple[Parameter, ...]:
-    """The pipeline parameters that a DAG declares as Params of a JSON scalar type.
+    """The pipeline parameters that a DAG declares as Params.
 
     ``details`` has, by parameter, the keys that its Param states differently or cannot express. If
     two parameters have one name, it is the list of all parameters.
@@ -137,15 +144,25 @@ def _choices(param: Any) -> list[Any]:
     return [one for one in choices if one is not None or not may_be_null]
 
 
+_TYPE_NAMES: Mapping[type, str] = {
+    bool: "boolean",
+    int: "integer",
+    float: "number",
+    str: "string",
+    list: "array",
+    dict: "object",
+}
+
+
 def param_type(param: Any) -> str | None:
-    """The JSON scalar type of a Param by its schema or else its value; None if it has none."""
+    """The JSON type of a Param by its schema or else its value; None if no parameter has it."""
     declared = param.schema.get("type")
     if isinstance(declared, list):
         declared = next((one for one in declared if one != "null"), None)
     if declared is not None:
         return declared if declared in TYPES else None
     value = param.value if param.has_value else ""
-    return {bool: "boolean", int: "integer", float: "number", str: "string"}.get(type(value))
+    return _TYPE_NAMES.get(type(value))
 
 
 def null_is_empty(param: Any) -> bool:

@@ -13,6 +13,7 @@ import keyword
 import re
 import textwrap
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from types import SimpleNamespace
@@ -22,10 +23,10 @@ from sagebridge.authoring.file_arguments import parameter_of, unstated_members
 from sagebridge.authoring.value_types import OBJECT, ValueType, are_of, constrained, value_type
 from sagebridge.model.display import numbered, shown
 from sagebridge.model.losses import Severity
-from sagebridge.model.parameters import PYTHON_TYPES, Parameter
-from sagebridge.model.values import ABSENT, EMPTY, Object, Value
+from sagebridge.model.parameters import JSON_TYPES, PYTHON_TYPES, Parameter
+from sagebridge.model.values import ABSENT, EMPTY, Object, Value, freeze
 
-TYPES = PYTHON_TYPES
+TYPES = {**PYTHON_TYPES, **JSON_TYPES}
 ANNOTATIONS = {type_: annotation for annotation, type_ in TYPES.items()}
 _RESERVED = re.compile(
     r"return_state|wait_for|self|cls|[IOl]"
@@ -40,14 +41,15 @@ checks the arguments, and ``I``, ``O`` and ``l`` are easily confused."""
 _ARGUMENT = re.compile(r"    (?P<name>\w+)(?: \([^)]*\))?: (?P<text>\S.*)\Z")
 _MORE = re.compile(r"        \s*(?P<text>\S.*)\Z")
 _WIDTH = 88
+_DEFAULTS = (str, int, float, tuple, Object)
 
 
 @dataclass(frozen=True, slots=True)
 class FlowArgument:
     """An argument that is a pipeline parameter.
 
-    ``type`` is ``str``, ``int``, ``float`` or ``bool``; ``choices`` are the allowed values, and
-    ``limits`` the constraints of ``Field`` by JSON Schema's keyword.
+    ``type`` is ``str``, ``int``, ``float``, ``bool``, ``list`` or ``dict``; ``choices`` are the
+    allowed values, and ``limits`` the constraints of ``Field`` by JSON Schema's keyword.
     """
 
     name: str
@@ -117,9 +119,12 @@ class SignatureArgument:
 
 
 def signature_argument(
-    name: str, type_: ValueType, default: Any, description: str = ""
+    name: str, type_: ValueType, default: Any, description: str = "", *, json: bool = False
 ) -> SignatureArgument:
-    """An argument from its annotation and default, read from a live function or its source."""
+    """An argument from its annotation and default, read from a live function or its source.
+
+    With ``json``, a list or dict may be a parameter, too.
+    """
     is_member = isinstance(default, Enum) and default is not ABSENT  # ABSENT is an Enum too
     if is_member and type_.enumeration and type_.name != OBJECT:
         default = default.value
@@ -127,7 +132,7 @@ def signature_argument(
     if not type_.name:
         scalar = type(default).__name__ in TYPES
         known = ValueType(type(default).__name__ if scalar else "str")
-        if default is not ABSENT and not scalar:
+        if default is not ABSENT and (not scalar or type(default).__name__ in JSON_TYPES):
             known = ValueType(OBJECT)
     fits = default is ABSENT or default is None or isinstance(default, str | int | float)
     parameter = None
@@ -135,11 +140,20 @@ def signature_argument(
         stated = ABSENT if default is None else default
         limits = known.limits
         parameter = FlowArgument(name, known.name, stated, known.choices, description, limits)
+    elif json and known.name == OBJECT and type(default).__name__ in JSON_TYPES:
+        with suppress(TypeError):  # it is not JSON
+            stated = freeze(default)
+            parameter = FlowArgument(name, type(default).__name__, stated, description=description)
     return SignatureArgument(name, parameter, default, type_, description)
 
 
-def read_signature(function: Callable[..., Any]) -> Iterator[SignatureArgument]:
-    """The arguments of a live function, without ``*args`` and ``**kwargs``."""
+def read_signature(
+    function: Callable[..., Any], *, json: bool = False
+) -> Iterator[SignatureArgument]:
+    """The arguments of a live function, without ``*args`` and ``**kwargs``.
+
+    With ``json``, lists and dicts may be parameters, as in a flow that sagebridge wrote.
+    """
     hints = read_hints(function)
     descriptions = read_descriptions(function.__doc__)
     for name, given in inspect.signature(function).parameters.items():
@@ -150,7 +164,7 @@ def read_signature(function: Callable[..., Any]) -> Iterator[SignatureArgument]:
         if type(default).__name__ == "FieldInfo":  # pydantic's Field(…) as the default
             type_ = constrained(type_, default)
             default = ABSENT if default.is_required() else default.get_default()
-        yield signature_argument(name, type_, default, descriptions.get(name, ""))
+        yield signature_argument(name, type_, default, descriptions.get(name, ""), json=json)
 
 
 def read_hints(function: Callable[..., Any]) -> dict[str, Any]:
@@ -173,8 +187,9 @@ def _evaluated_hint(hint: Any, function: Callable[..., Any]) -> Any:
 
 
 def live_arguments(function: Callable[..., Any]) -> tuple[FlowArgument, ...]:
-    """The arguments of a function that can be pipeline parameters: those of a scalar type."""
-    return tuple(one.parameter for one in read_signature(function) if one.parameter is not None)
+    """The arguments of a function that can be pipeline parameters."""
+    found = read_signature(function, json=True)
+    return tuple(one.parameter for one in found if one.parameter is not None)
 
 
 def parameters_of(
@@ -219,7 +234,7 @@ def _argument(parameter: Parameter, name: str) -> FlowArgument:
     return FlowArgument(
         name=name,
         type=annotation,
-        default=parameter.default if isinstance(parameter.default, str | int | float) else ABSENT,
+        default=parameter.default if isinstance(parameter.default, _DEFAULTS) else ABSENT,
         choices=tuple(choices) if listed else (),
         description=description,
         limits=parameter.limits,

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Optional, Union, get_args, get_origi
 
 from sagebridge.model.display import shown
 from sagebridge.model.limits import FIELD_ARGUMENTS, known_limits, limits_of
-from sagebridge.model.parameters import PYTHON_TYPES
+from sagebridge.model.parameters import JSON_TYPES, PYTHON_TYPES
 from sagebridge.model.values import EMPTY, Object, Value
 
 OBJECT = "object"
@@ -163,7 +163,8 @@ def _evaluated(node: ast.expr) -> Any:
         case ast.Constant(value=str() as text):
             return _evaluated(ast.parse(text, mode="eval").body)
         case ast.Name(id=name) | ast.Attribute(value=ast.Name(id="typing" | "t"), attr=name):
-            return getattr(builtins, name) if name in PYTHON_TYPES else _TYPING[name]
+            known = name in PYTHON_TYPES or name in JSON_TYPES
+            return getattr(builtins, name) if known else _TYPING[name]
         case ast.BinOp(left=left, op=ast.BitOr(), right=right):
             return Union[_evaluated(left), _evaluated(right)]  # noqa: UP007 - for values
         case ast.Subscript(value=base, slice=inside):

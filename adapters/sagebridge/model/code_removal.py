@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -28,9 +29,9 @@ from sagebridge.model.for_each import ForEachStep
 from sagebridge.model.functions import Function, is_empty
 from sagebridge.model.graph import in_order
 from sagebridge.model.losses import AT_THE_END, Loss, Severity
-from sagebridge.model.parameters import PYTHON_TYPES, Parameter
+from sagebridge.model.parameters import JSON_TYPES, PYTHON_TYPES, Parameter
 from sagebridge.model.pipeline import ConditionStep, Pipeline, Step, Steps, step_references, walk
-from sagebridge.model.values import ABSENT, Object, Value
+from sagebridge.model.values import ABSENT, Object, Value, thaw
 from sagebridge.model.visit import nodes
 
 _PYTHON_LOSS, _SHELL_LOSS = ("python-task", "a Python function"), ("shell-task", "a shell command")
@@ -110,7 +111,8 @@ def _for_sagemaker(pipeline: Pipeline, *, fail: bool) -> tuple[Pipeline, tuple[L
     pipeline, lost = without(pipeline, _removed(pipeline), fail=fail)
     pipeline, asked = _without_templates(pipeline)
     pipeline, settings = _without_settings(pipeline)
-    return pipeline, (*decided, *lost, *asked, *settings)
+    pipeline, converted = with_json_strings(pipeline)
+    return pipeline, (*decided, *lost, *asked, *settings, *converted)
 
 
 def without_stubs(pipeline: Pipeline) -> tuple[Pipeline, tuple[Loss, ...]]:
@@ -252,6 +254,19 @@ _SETTING_LOSSES: Mapping[str, tuple[str, Severity, str]] = MappingProxyType(
     }
 )
 """Code, severity and advice for the settings that change what happens; others are an ``info``."""
+
+
+def with_json_strings(pipeline: Pipeline) -> tuple[Pipeline, tuple[Loss, ...]]:
+    """The pipeline with strings of JSON as parameters in the place of lists and dicts."""
+    parameters, losses = [], []
+    for one in pipeline.declared:
+        if one.value_type in JSON_TYPES.values():
+            text = one.default if one.default is ABSENT else json.dumps(thaw(one.default))
+            one = replace(one, type="String", default=text)  # noqa: PLW2901 - the same one
+            what = f"parameter {shown(one.name)} is a list or dict; here it is a string of JSON"
+            losses.append(Loss("param-type", "changed", pipeline.name or "", what, "sagemaker"))
+        parameters.append(one)
+    return replace(pipeline, parameters=tuple(parameters)) if losses else pipeline, tuple(losses)
 
 
 def _without_settings(pipeline: Pipeline) -> tuple[Pipeline, tuple[Loss, ...]]:

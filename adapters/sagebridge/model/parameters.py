@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 from sagebridge.errors import ModelTypeError, ParameterError
 from sagebridge.model.display import did_you_mean, shown
 from sagebridge.model.limits import check_limits, unmet
-from sagebridge.model.values import ABSENT, EMPTY, Absent, Object, Strict, Value
+from sagebridge.model.values import ABSENT, EMPTY, Absent, Object, Strict, Value, thaw
 
 # 2.0 is an integer, as in JSON Schema, which Airflow's API and form follow.
 _INTEGER = re.compile(r"\s*([+-]?[0-9]{1,4000})(\.0*)?\s*")
@@ -20,6 +21,8 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 PARAMETER_TYPES = ("String", "Integer", "Float", "Boolean")
 PYTHON_TYPES = {"str": "String", "int": "Integer", "float": "Float", "bool": "Boolean"}
 """The parameter type for each Python type."""
+JSON_TYPES = {"list": "Array", "dict": "Object"}
+"""The same for JSON that only Airflow and Prefect have; to SageMaker it is a string."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,7 +33,8 @@ class Parameter(Strict):
 
     Args:
         name: unique in the pipeline.
-        type: ``String``, ``Integer``, ``Float`` or ``Boolean``.
+        type: ``String``, ``Integer``, ``Float`` or ``Boolean``; ``Array`` or ``Object`` in a DAG or
+            flow.
         default: the value of an execution that does not set the parameter.
         enum_values: the only allowed values.
         description: shown when an execution is started.
@@ -87,7 +91,7 @@ class ParameterValueError(ValueError):
     """A value that a parameter rejects; the message is what it expects."""
 
 
-def coerce_one(parameter: Parameter, value: Value) -> str | int | float | bool:
+def coerce_one(parameter: Parameter, value: Value) -> Value:
     """Convert a value to the declared type; SageMaker and the command line send strings.
 
     Raises :class:`ParameterValueError`.
@@ -101,7 +105,7 @@ def coerce_one(parameter: Parameter, value: Value) -> str | int | float | bool:
     return result
 
 
-def _typed(declared: str, value: Value) -> str | int | float | bool:
+def _typed(declared: str, value: Value) -> Value:
     match declared, value:
         case "String", str():
             if "\0" in value or _SURROGATE.search(value):  # databases and requests refuse these
@@ -133,8 +137,19 @@ def _typed(declared: str, value: Value) -> str | int | float | bool:
             return value.lower() == "true"
         case "Boolean", _:
             raise ParameterValueError("a Boolean (true or false)")
+        case ("Array", list() | tuple()) | ("Object", Mapping()):
+            return thaw(value)
+        case (("Array" | "Object"), str()):
+            try:
+                parsed = json.loads(value)
+            except ValueError:
+                parsed = None
+            if isinstance(parsed, list if declared == "Array" else dict):
+                return parsed
         case (("String" | "Integer" | "Float"), _):
             raise ParameterValueError(f"a {declared}" if declared != "Integer" else "an Integer")
+    if declared in JSON_TYPES.values():
+        raise ParameterValueError(f"a JSON {'array' if declared == 'Array' else 'object'}")
     raise ParameterValueError(
         f"one of the types {', '.join(PARAMETER_TYPES)} (declared type: {declared!r})"
     )

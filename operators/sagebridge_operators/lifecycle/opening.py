@@ -25,6 +25,7 @@ from typing import Any
 import sagebridge
 from sagebridge.authoring.runnable import why_pipeline_not_runnable
 from sagebridge.errors import UsageError
+from sagebridge.model.code_removal import with_json_strings
 from sagebridge.model.display import word_set
 from sagebridge.model.pipeline import Pipeline
 from sagebridge_operators.lifecycle.attempt import FORMAT, Attempt, now
@@ -88,15 +89,15 @@ def valid_definition(
     in their own step.
     """
     require_runnable(pipeline, is_local)
-    written = recorded_definition(pipeline)
+    checked = recorded_definition(with_json_strings(pipeline)[0])
     errors = [
         f"{found.message} [{found.code}]"
-        for found in sagebridge.validate(written)
+        for found in sagebridge.validate(checked)
         if found.severity == "error" and found.code not in _NOT_CHECKED
     ]
     if errors:
         raise InvalidPipeline(pipeline.name or "pipeline", errors)
-    return written
+    return recorded_definition(pipeline)
 
 
 def require_runnable(

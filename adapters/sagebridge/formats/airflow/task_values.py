@@ -31,7 +31,7 @@ from sagebridge.model.expressions import (
     parameter,
     plain,
 )
-from sagebridge.model.parameters import Parameter, ParameterValueError, coerce_one
+from sagebridge.model.parameters import JSON_TYPES, Parameter, ParameterValueError, coerce_one
 from sagebridge.model.values import Object, Value, same
 
 RETURN_VALUE = "return_value"
@@ -407,6 +407,8 @@ class Values:
         if name in self.own_params or name not in self.types:
             what = f"the undeclared param {shown(name)}"
             raise RunTimeValue("parameter", what, name if _WORD.fullmatch(name) else text)
+        if text != name and not self.native and self.types[name] in JSON_TYPES.values():
+            raise RunTimeValue("template", "a list or dict as a string", text)
         return parameter(name)
 
     def _check_default(self, name: str, default: Sequence[Any], text: str) -> None:
