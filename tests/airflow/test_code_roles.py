@@ -27,7 +27,12 @@ from sagebridge.model.expressions import Get, Member, current_item, join, plain,
 from sagebridge.model.for_each import ForEachStep
 from sagebridge.model.functions import Function
 from sagebridge.model.pipeline import Pipeline
-from sagebridge_operators.airflow import ForEachOperator, PythonStepOperator, ShellStepOperator
+from sagebridge_operators.airflow import (
+    FlowHook,
+    ForEachOperator,
+    PythonStepOperator,
+    ShellStepOperator,
+)
 from tests.dagtest import new_id, play
 
 pytestmark = [pytest.mark.airflow, pytest.mark.usefixtures("backend")]
@@ -232,17 +237,29 @@ def test_hooks_of_prefect_are_called() -> None:
     called: list[tuple[str, str]] = []
 
     def hook(task: Any, run: Any, state: Any) -> None:
-        called.append((task.name, state.type.value))
+        called.append((task.name, f"{state.type.value} {state.message}"))
+
+    def flow_hook(flow: Any, run: Any, state: Any) -> None:
+        called.append((flow.name, state.type.value))
 
     def fail() -> None:
         raise ValueError("no")
 
-    with DAG(new_id("hooks"), schedule=None) as dag:
+    with DAG(
+        new_id("hooks"),
+        schedule=None,
+        default_args={"pipeline": {"PipelineName": "all hooks"}},
+        on_failure_callback=[FlowHook(flow_hook)],
+    ) as dag:
         PythonStepOperator(task_id="good", python_callable=dict, on_completion=[hook])
         PythonStepOperator(task_id="bad", python_callable=fail, on_failure=hook)
     play(dag)
-    # As in Prefect, a task has the name of its function.
-    assert sorted(called) == [("dict", "COMPLETED"), ("fail", "FAILED")]
+    # As in Prefect, a task has the name of its function, and a flow any name.
+    assert sorted(called) == [
+        ("all hooks", "FAILED"),
+        ("dict", "COMPLETED "),
+        ("fail", "FAILED Task run encountered an exception ValueError: no"),
+    ]
 
 
 def test_task_group_around_a_loop_is_written_once(tmp_path: Path) -> None:

@@ -107,7 +107,8 @@ def test_task_is_tried_again_with_its_delays(monkeypatch: pytest.MonkeyPatch) ->
     assert len(tries) == 4
     assert exponential_backoff(10)(3) == [10, 20, 40]
     state = flaky.with_options(retries=0, name="other")(99, return_state=True)
-    assert (state.is_failed(), state.message) == (True, "not yet")
+    message = "Task run encountered an exception ValueError: not yet"
+    assert (state.is_failed(), state.message) == (True, message)
 
 
 def test_retry_condition_and_time_limit() -> None:

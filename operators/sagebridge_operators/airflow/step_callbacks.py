@@ -28,10 +28,10 @@ def with_callbacks(given: Mapping[str, Any]) -> dict[str, Any]:
 def call_hook(hook: Callable[..., Any], failed: bool, context: Mapping[str, Any]) -> None:
     """Calls a hook with the task, its run and the state, as Prefect does."""
     # Imported here: parsing a DAG does not need it.
-    from sagebridge_operators.airflow.prefect_names import Completed, Failed
+    from sagebridge_operators.airflow.prefect_names.states import OF_TASK, Completed, Failed
 
     ti, error = context["ti"], context.get("exception")  # absent in Airflow 3.1
-    state = Failed(message=str(error or ""), data=error) if failed else Completed()
+    state = Failed(f"{OF_TASK} {error or ''}".rstrip(), error) if failed else Completed()
     run = SimpleNamespace(
         id=f"{ti.run_id}/{ti.task_id}",
         name=ti.task_id,
@@ -63,7 +63,10 @@ class FlowHook:
         succeeded = reason in ("success", "all_tasks_skipped")
         state = Completed(reason) if succeeded else Failed(reason)
         run = SimpleNamespace(id=run_id, name=run_id, state=state)
-        self.prefect_hook(SimpleNamespace(name=dag.dag_id), run, state)
+        # The name of the flow, if it cannot be the id of a DAG.
+        pipeline = (getattr(dag, "default_args", None) or {}).get("pipeline") or {}
+        flow = SimpleNamespace(name=pipeline.get("PipelineName", dag.dag_id))
+        self.prefect_hook(flow, run, state)
 
 
 def _listed(value: Any) -> list[Any]:

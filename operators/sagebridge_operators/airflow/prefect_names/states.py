@@ -5,6 +5,9 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any
 
+OF_TASK, OF_FLOW = "Task run encountered an exception", "Flow run encountered an exception:"
+"""How the message of a failed run begins (prefect/task_engine.py and flow_engine.py)."""
+
 
 class FailedRun(RuntimeError):
     """A run has failed and has no exception."""
@@ -85,6 +88,11 @@ def Completed(message: str = "", data: Any = None, **more: Any) -> State:  # noq
 def Failed(message: str = "", data: Any = None, **more: Any) -> State:  # noqa: N802
     """The state of a failure."""
     return State("Failed", message, data, **more)
+
+
+def raised(error: BaseException, by: str = OF_TASK) -> State:
+    """The state of a run that has raised an exception."""
+    return Failed(f"{by} {type(error).__name__}: {error}", error)
 
 
 def Cancelled(message: str = "", data: Any = None, **more: Any) -> State:  # noqa: N802

@@ -23,7 +23,13 @@ from types import MethodType
 from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar, overload
 
 from sagebridge_operators.airflow.prefect_names.dispatch import code_of
-from sagebridge_operators.airflow.prefect_names.states import Completed, Failed, State
+from sagebridge_operators.airflow.prefect_names.states import (
+    OF_FLOW,
+    OF_TASK,
+    Completed,
+    State,
+    raised,
+)
 from sagebridge_operators.airflow.prefect_names.stores import get_logger
 
 _P = ParamSpec("_P")
@@ -69,7 +75,7 @@ class PrefectFuture(Generic[_R]):
             return State("Running")
         error = self._future.exception()
         if error is not None:
-            return Failed(message=str(error), data=error)
+            return raised(error)
         return _state(self._future.result())
 
     def wait(self, timeout: float | None = None) -> None:
@@ -227,7 +233,8 @@ class _Callable(Generic[_P, _R]):
 
     def _is_retried(self, error: Exception) -> bool:
         condition = self.retry_condition_fn
-        if condition is not None and not condition(self, None, Failed(str(error), error)):
+        said = "Task run encountered unexpected exception:"
+        if condition is not None and not condition(self, None, raised(error, said)):
             return False
         get_logger(self.name).warning("%s: %s; it is tried again", type(error).__name__, error)
         return True
@@ -354,12 +361,12 @@ class Flow(_Callable[_P, _R]):
     def __call__(self, *args: Any, return_state: bool = False, **kwargs: Any) -> Any:
         given = _resolved(args, kwargs)
         if not self.isasync:
-            return _returned(lambda: _flow_result(self._run(*given)), return_state)
+            return _returned(lambda: _flow_result(self._run(*given)), return_state, OF_FLOW)
 
         async def run() -> Any:
             return _flow_result(await self._run_async(*given))
 
-        return _awaited(run(), return_state)
+        return _awaited(run(), return_state, OF_FLOW)
 
 
 def _start(future: Future[Any], run: Callable[[], Any]) -> None:
@@ -379,23 +386,23 @@ def _resolved(args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[list[Any]
     return [_values(one) for one in args], {name: _values(one) for name, one in kwargs.items()}
 
 
-def _returned(run: Callable[[], Any], return_state: bool) -> Any:
+def _returned(run: Callable[[], Any], return_state: bool, by: str = OF_TASK) -> Any:
     try:
         result = run()
     except Exception as error:
         if not return_state:
             raise
-        return Failed(message=str(error), data=error)
+        return raised(error, by)
     return _state(result) if return_state else result
 
 
-async def _awaited(called: Awaitable[Any], return_state: bool) -> Any:
+async def _awaited(called: Awaitable[Any], return_state: bool, by: str = OF_TASK) -> Any:
     try:
         result = await called
     except Exception as error:
         if not return_state:
             raise
-        return Failed(message=str(error), data=error)
+        return raised(error, by)
     return _state(result) if return_state else result
 
 
