@@ -168,6 +168,10 @@ def _quiet_press(aws: Aws) -> None:
     aws.put_objects("press", {"in/daily.json": ["Rain"], "in/weekly.json": []})
 
 
+def _harbour(aws: Aws) -> None:
+    aws.put_objects("harbour", {})
+
+
 def _grid(aws: Aws) -> None:
     aws.put_objects("grid", {})
 
@@ -305,6 +309,15 @@ OWN: Mapping[str, Sequence[Scenario]] = {
     "meter_readings": (Scenario(setup=_meters, variables={"bill_prefix": "out"}),),
     "press_digest": (Scenario(setup=_press), Scenario(setup=_quiet_press)),
     "sensor_grid": (Scenario(setup=_grid),),
+    "harbour_reports": (
+        Scenario(setup=_harbour),
+        Scenario(
+            setup=_harbour,
+            variables={"least_ships": "4"},
+            connections={"harbour-token": "http://user:abc@harbour"},
+            blocks=[("prefect.blocks.system", "Secret", "harbour-token", {"value": "abc"})],
+        ),
+    ),
 }
 """By file name, for the files in this folder."""
 CORPUS: Mapping[str, Sequence[Scenario]] = {
