@@ -208,6 +208,9 @@ class Loader:
     def load(self) -> int:
         return 1
 
+    def __call__(self) -> int:
+        return 2
+
 
 LOADER = Loader()
 
@@ -225,6 +228,8 @@ def test_object_without_a_name_is_made_by_a_call() -> None:
         found = of_function(Loader(table, rows=2).load)
         assert found.module.endswith(f"load = Loader(table={table!r}, rows=2).load")
     assert of_function(Loader().load).module.endswith("load = Loader().load")
+    called = of_function(Loader("c"))
+    assert called.module.endswith(f"\n\n\n{called.name} = Loader(table='c')")
     for other in (Counting("a"), Loader(rows=object())):  # type: ignore[arg-type]
         with pytest.raises(NotSelfContained, match="an object that no name of its module has"):
             of_function(other.load)

@@ -82,6 +82,9 @@ def test_sources_of_tasks(read: Read, tmp_path: Path) -> None:
     assert isinstance(load, PythonStep)
     assert load.function.name == "load"
     assert 'load = Loader("orders")' in load.function.module
+    inline = steps["inline"]
+    assert isinstance(inline, PythonStep)
+    assert inline.function.module.endswith("loader_call = Loader(table='x')")
     low = steps["low"]
     assert isinstance(low, PythonStep)
     assert low.function.code.startswith("def low(value):")
@@ -96,6 +99,5 @@ def test_sources_of_tasks(read: Read, tmp_path: Path) -> None:
     assert lost == {
         ("template", "its template file 'gone.sh' is missing, so its step gets the name"),
         ("shell-task", "it runs the script file gone.sh, so the task is dropped"),
-        ("python-task", "it is an object that no name of its module has, so the task is dropped"),
         ("trigger-rule", "its failure does not fail the run (on_failure_fail_dagrun)"),
     }

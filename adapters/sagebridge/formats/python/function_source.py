@@ -160,13 +160,20 @@ def _bound(inner: Any, name: str, text: str, file: str) -> Function:
 
 
 def _named_object(found: Any, method: FunctionType) -> Function:
-    """An object with ``__call__`` that a name of its module has."""
+    """An object with ``__call__`` that a name of its module has, or that a call makes."""
     known = _live_names(inspect.unwrap(method))
     variable = next((one for one, value in known.items() if value is found), None)
-    if variable is None:
-        raise NotSelfContained("is an object that no name of its module has")
     source, _ = _definition_of(inspect.unwrap(method))
-    return Function(variable, "", module=module_of(source).named([variable], known).text())
+    if variable is not None:
+        return Function(variable, "", module=module_of(source).named([variable], known).text())
+    if not (made := _construction(found)):
+        raise NotSelfContained("is an object that no name of its module has")
+    cls = type(found).__name__
+    part, name = (
+        module_of(source).named([cls], known),
+        f"{cls.lower()}_{method.__name__.strip('_')}",
+    )
+    return Function(name, "", module=part.text(f"{name} = {made}"))
 
 
 def _method(method: MethodType, name: str, file: str) -> Function:
