@@ -10,6 +10,7 @@ import pytest
 from sagebridge.formats.airflow import writer as airflow_writer
 from sagebridge.formats.prefect import writer as prefect_writer
 from sagebridge.formats.python.source_comments import notes_of
+from sagebridge.formats.python.statement_text import built_text
 from sagebridge.model.code_steps import PYTHON, SHELL, PythonStep, ShellStep, call_arguments
 from sagebridge.model.expressions import Join, Template, template
 from sagebridge.model.functions import Function
@@ -119,3 +120,29 @@ def test_templates_in_a_text_are_those_that_jinja_finds(text: str) -> None:
     assert "".join(one.text if isinstance(one, Template) else str(one) for one in parts) == text
     is_split = text.startswith("s3:")
     assert isinstance(found, Join) == is_split
+
+
+def test_functions_built_from_statements_keep_their_text() -> None:
+    source = """
+def flow():
+    # the newest first
+    names = sorted(found, key=lambda one: one["day"],
+                   reverse=True)
+    names[0] = "x"
+"""
+    (flow,) = ast.parse(source).body
+    assert isinstance(flow, ast.FunctionDef)
+    arguments = ast.arguments([], [ast.arg("found")], None, [], [], None, [])
+    end = ast.Return(ast.Name("names", ast.Load()))
+    built = ast.FunctionDef("names", arguments, [*flow.body, end], [], None)
+    built.type_params = []  # type: ignore[attr-defined, unused-ignore] # Python 3.12
+    lines = source.splitlines()[2:]
+    assert built_text(built, source).splitlines() == [
+        "def names(found):",
+        *lines,
+        "    return names",
+    ]
+    assert built_text(built, "another = 1\n" * 9).splitlines()[-2:] == [
+        "    names[0] = 'x'",
+        "    return names",
+    ]

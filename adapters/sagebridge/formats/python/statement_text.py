@@ -60,6 +60,27 @@ def statement_text(
     return ast.unparse(kept)
 
 
+def built_text(definition: ast.FunctionDef | ast.AsyncFunctionDef, source: str) -> str:
+    """The text of a function that is built from statements of a source, which keep their text."""
+    head = copy.copy(definition)
+    head.body = [ast.Pass()]
+    lines = [ast.unparse(ast.fix_missing_locations(head)).rpartition("\n")[0]]
+    for node in definition.body:
+        text = ""
+        if hasattr(node, "col_offset"):
+            text = statement_text(node, source)
+        elif isinstance(node, ast.Return) and node.value and hasattr(node.value, "col_offset"):
+            segment = ast.get_source_segment(source, node.value) or ""
+            text = "" if "\n" in segment else f"return {segment}"
+        lines.append(textwrap.indent(text or ast.unparse(node), "    "))
+    whole = "\n".join(lines)
+    code = ast.unparse(ast.fix_missing_locations(definition))
+    try:
+        return whole if ast.unparse(ast.parse(whole)) == code else code
+    except (SyntaxError, ValueError):
+        return code
+
+
 def statement_lines(
     node: ast.stmt, source: str, decorators: Sequence[ast.expr] | None = None
 ) -> str:

@@ -26,6 +26,7 @@ from sagebridge.formats.prefect.recording.symbols import (
 from sagebridge.formats.prefect.source.names import loaded_names, stored_names
 from sagebridge.formats.prefect.source.purity import UNKNOWN, resolved
 from sagebridge.formats.prefect.source.user_file import UserFile
+from sagebridge.formats.python.statement_text import built_text
 from sagebridge.model.display import free_name
 from sagebridge.model.functions import Function
 from sagebridge.model.values import Value
@@ -263,10 +264,11 @@ def _function(builder: _Builder, name: str, body: list[ast.stmt], returns: str) 
     kind: Any = ast.AsyncFunctionDef if waits else ast.FunctionDef
     definition = kind(name, arguments, whole or [ast.Pass()], [], None)
     definition.type_params = []  # Python 3.12
+    text = built_text(definition, builder.file.source)
     code = ast.unparse(ast.fix_missing_locations(definition))
     reached = [one for node in whole for one in loaded_names(node) if one not in builder.arguments]
-    module = builder.file.with_module(reached, code)
-    function = Function(name, code, code, returns, module)
+    module = builder.file.with_module(reached, text)
+    function = Function(name, code, text, returns, module)
     return StepCode(function, list(builder.arguments.values()))
 
 
