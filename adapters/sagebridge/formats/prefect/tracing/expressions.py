@@ -184,7 +184,10 @@ class Expressions:
                 names = [self.native(key, frame) for key in keys if key is not None]
                 return dict(zip(names, map(inner, values), strict=True))
             case ast.IfExp():
-                test = self.tests.decided(node.test, frame, own_step=False)
+                try:
+                    test = self.tests.decided(node.test, frame, own_step=False)
+                except NeedsCode:
+                    raise NeedsCode(node) from None
                 if isinstance(test, bool):
                     return self.value(node.body if test else node.orelse, frame)
             case ast.BoolOp(op=op, values=values):
