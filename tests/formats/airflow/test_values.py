@@ -150,6 +150,8 @@ def test_fields_of_requests_keep_their_type() -> None:
     config = {"HyperParameterTuningJobConfig": {"ParameterRanges": ranges}}
     found = values(native=True).of(config, field=request_shape("Tuning"))
     assert write_value(found) == config
+    quoted = values(native=True).of("'0.1'", field=request_shape("Tuning"))
+    assert quoted == "0.1"
 
 
 def test_strings_in_number_fields_are_converted() -> None:

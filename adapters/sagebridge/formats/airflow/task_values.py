@@ -155,7 +155,9 @@ class Values:
                 return value
             case str():
                 if templated and not is_template(value):
-                    found = value if field else self._rendered(value)
+                    found = self._rendered(value)
+                    if field and not isinstance(found, str):  # its type decides
+                        found = value
                     if not isinstance(found, str):
                         return self.of(found, fallback, templated=False)
                     return _converted(found, type_)
