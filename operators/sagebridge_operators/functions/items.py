@@ -21,16 +21,26 @@ def product(**lists: Any) -> list[dict[str, Any]]:
     return [dict(zip(lists, row, strict=True)) for row in itertools.product(*columns)]
 
 
-def rows(**lists: Iterable[Any]) -> list[dict[str, Any]]:
+def rows(**given: Any) -> list[dict[str, Any]]:
     """The first items of all lists, the second ones, and so on, as with ``.map()`` in Prefect.
 
-    Raises ValueError if the lists do not have the same length.
+    A value that is no list, such as a number or a text, is in each row. Raises ValueError if the
+    lists do not have the same length, or if there are only such values.
     """
-    columns = [list(one) for one in lists.values()]
-    lengths = {name: len(one) for name, one in zip(lists, columns, strict=True)}
-    if len(set(lengths.values())) > 1:
+    # isiterable() of prefect/utilities/collections.py.
+    lists = {
+        name: list(one)
+        for name, one in given.items()
+        if isinstance(one, Iterable) and not isinstance(one, str | bytes)
+    }
+    lengths = {name: len(one) for name, one in lists.items()}
+    if len(set(lengths.values())) != 1:
         raise ValueError(f"expected lists of the same length, got {lengths}")
-    return [dict(zip(lists, row, strict=True)) for row in zip(*columns, strict=True)]
+    (count,) = set(lengths.values())
+    return [
+        {name: lists[name][at] if name in lists else one for name, one in given.items()}
+        for at in range(count)
+    ]
 
 
 def zipped(*lists: Iterable[Any], fill: Any = _NO_FILL) -> list[tuple[Any, ...]]:

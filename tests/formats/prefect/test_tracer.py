@@ -324,6 +324,43 @@ def test_each_task_is_called_once(
     assert ("f" in own) == (names == ["f"])
 
 
+def test_step_does_not_have_the_name_of_an_iteration(traced: TraceFlow) -> None:
+    pipeline, _ = traced("for i in one(x): two(i)\ntwo(x)\ntwo(x)")
+    assert [step.name for step in walk(pipeline)] == [
+        "one",
+        "for-each",
+        "two",
+        "two-after",
+        "two-after-2",
+    ]
+    pipeline, _ = traced("two(x)\ntwo(x)\nfor i in [one(x)]: one(i)\nfor i in one(x): two(i)")
+    assert [step.name for step in walk(pipeline)][-1] == "two-3"
+
+
+def test_results_of_tasks_that_a_step_started_are_values(traced: TraceFlow) -> None:
+    body = (
+        "all = [one.submit(i) for i in two(x) if i]\nfound = [a.result() for a in all]\none(found)"
+    )
+    pipeline, _ = traced(body)
+    second = pipeline.step("found")
+    assert isinstance(second, PythonStep)
+    assert run_code(second, [1, 2]) == [1, 2]
+
+
+def test_collections_keep_their_types(traced: TraceFlow) -> None:
+    body = "d = defaultdict(list)\nfor i in one(x):\n    d[i].append(i)\ntwo(d)"
+    pipeline, _ = traced(f"from collections import defaultdict\n{body}")
+    code = pipeline.step("d")
+    assert isinstance(code, PythonStep)
+    assert run_code(code, [1, 1, 2]) == {1: [1, 1], 2: [2]}
+
+
+def test_failure_that_the_flow_does_not_see_is_reported(traced: TraceFlow) -> None:
+    _, losses = traced("a = one.submit(x)\ntwo.submit(x)\ntwo(a)\nis_good.submit(x).result()")
+    found = [(one.severity, one.code, one.step) for one in losses]
+    assert found == [("info", "task-state", "two")]
+
+
 def test_test_for_none_is_not_decided_while_reading(traced: TraceFlow) -> None:
     body = "if day is None:\n    day = 'today'\none(day)\ntwo(chosen(day))"
     pipeline, losses = traced(
@@ -348,7 +385,7 @@ two(results)
     first, second = [step for step in pipeline.steps if isinstance(step, ForEachStep)]
     assert (first.max_concurrency, first.items) == (1, get("Steps.one.return_value"))
     assert [step.name for step in first.body or ()] == ["one-2", "two"]
-    last = pipeline.step("two-2")
+    last = pipeline.step("two-after")
     assert last is not None
     assert last.arguments["args"] == (get("Steps.for-each.return_value"),)
     items = pipeline.step("items")

@@ -141,6 +141,8 @@ class CodeRecorder(StepRecorder):
         self.own_tasks.append(name)
         if blocks:
             self.state.ended[name] = None
+        elif not wanted:
+            self.state.started[name] = line
         type_ = value_type(read_hints(task.fn).get("return")).parameter_type
         get = Get("Steps", (Member(name), Member(RETURN_VALUE)))
         return Future(get, type_, lambda: self.state.ended.update({name: None}))

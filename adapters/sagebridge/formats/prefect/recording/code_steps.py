@@ -6,6 +6,8 @@ import ast
 import builtins
 import copy
 import logging
+import sys
+from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from datetime import date, time, timedelta, timezone
@@ -33,6 +35,7 @@ from sagebridge.model.values import Value
 
 _WRITTEN = (PurePath, date, time, timedelta, timezone, Decimal, UUID)
 """Types whose repr is a call of their class."""
+_COLLECTIONS = (Counter, OrderedDict, defaultdict, deque)
 RUN_LOGGER = "flow"
 """The name of the logger that ``get_run_logger()`` returns while a flow is traced."""
 
@@ -172,9 +175,26 @@ class _Builder:
             self.imports[module, kind] = None
             written = f"Path({str(value)!r})" if kind == "Path" else repr(value)
             return ast.parse(written.replace("datetime.", ""), mode="eval").body
+        if type(value) in _COLLECTIONS:
+            return self._collection(value, name)
         if isinstance(value, logging.Logger):
             return self._logger(value)
         return self._object(value)
+
+    def _collection(self, value: Any, name: str) -> ast.expr:
+        """A dict or list of the module ``collections``."""
+        kind = type(value)
+        self.imports["collections", kind.__name__] = None
+        inner = self.expression(list(value) if kind is deque else dict(value), name)
+        given = [inner]
+        if kind is defaultdict:
+            made = value.default_factory
+            is_builtin = getattr(builtins, getattr(made, "__name__", ""), None) is made
+            given = [
+                ast.Name(made.__name__, ast.Load()) if is_builtin else self.expression(made),
+                inner,
+            ]
+        return ast.Call(ast.Name(kind.__name__, ast.Load()), given, [])
 
     def _logger(self, value: logging.Logger) -> ast.expr:
         is_of_run = value.name == RUN_LOGGER
@@ -251,7 +271,11 @@ class _WithoutFutures(ast.NodeTransformer):
 
 
 def _function(builder: _Builder, name: str, body: list[ast.stmt], returns: str) -> StepCode:
-    imports = [ast.ImportFrom(module, [ast.alias(one)], 0) for module, one in builder.imports]
+    imports = [
+        ast.ImportFrom(module, [ast.alias(one)], 0)
+        for module, one in builder.imports
+        if builder.file.names.get(one) is not getattr(sys.modules[module], one)
+    ]
     whole = [*imports, *builder.before, *body]
     if name in builder.file.names or name in vars(builtins) or not name.isidentifier():
         name = free_name(f"{name}_code", builder.file.names, f"{name}_code")

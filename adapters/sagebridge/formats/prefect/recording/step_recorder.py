@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -19,7 +20,7 @@ from sagebridge.model.expressions import Get, Member
 from sagebridge.model.for_each import ForEachStep
 from sagebridge.model.losses import Loss, Severity
 from sagebridge.model.parameters import Parameter
-from sagebridge.model.pipeline import ConditionStep, Step
+from sagebridge.model.pipeline import ConditionStep, Step, step_references
 from sagebridge.model.values import ABSENT, EMPTY
 
 TARGET = "pipeline"
@@ -55,7 +56,9 @@ class _State:
     nodes: list[Node] = field(default_factory=list)
     steps: dict[str, Step] = field(default_factory=dict)
     ended: dict[str, None] = field(default_factory=dict)
+    started: dict[str, int] = field(default_factory=dict)
     names: set[str] = field(default_factory=set)
+    iterated: set[str] = field(default_factory=set)
     losses: dict[Loss, None] = field(default_factory=dict)
     lines: dict[str, int] = field(default_factory=dict)
     own_tasks: list[str] = field(default_factory=list)
@@ -212,9 +215,18 @@ class StepRecorder:
         return str(self.line())
 
     def name(self, wanted: str) -> str:
-        plain_name = "".join(c if c.isascii() and c.isalnum() else "-" for c in wanted).strip("-")
-        plain_name = plain_name[:64] or "step"
-        name = free_name(plain_name, self.state.names, plain_name[:60], "-")
+        """A free name for a step."""
+        plain = "".join(c if c.isascii() and c.isalnum() else "-" for c in wanted).strip("-")
+        plain = plain[:60] or "step"
+        name = free_name(plain, self.state.names, plain, "-")
+        # "load-2" is the name of the third iteration of a step "load" in a ForEach.
+        if any(block == "body" for _, block in self.state.blocks):
+            numbered = re.compile(rf"{re.escape(name)}-\d+")
+            if any(map(numbered.fullmatch, self.state.names)):
+                name = free_name(f"{plain}-item", self.state.names, f"{plain}-item", "-")
+            self.state.iterated.add(name)
+        elif name.rpartition("-")[0] in self.state.iterated:
+            name = free_name(f"{plain}-after", self.state.names, f"{plain}-after", "-")
         self.state.names.add(name)
         return name
 
@@ -235,6 +247,16 @@ class StepRecorder:
         place = str(self.line() if line is None else line)
         text = f"{who}: {what}" if who else what
         self.state.losses[Loss(code, severity, place, text, TARGET, advice, step)] = None
+
+    def report_unread(self, returned: Iterable[str]) -> None:
+        """Report the tasks whose failure the flow does not see; ``returned`` are others."""
+        seen = {*self.state.ended, *returned}
+        for step in self.state.steps.values():
+            seen.update(one.step for one in step_references(step) if one.step)
+            seen.update(step.dependencies)
+        for name in [one for one in self.state.started if one not in seen]:
+            what = f"task {name}: its failure fails the run, though the flow does not wait for it"
+            self.report("task-state", "info", what, line=self.state.started[name], step=name)
 
     def located_losses(self) -> Iterator[Loss]:
         """The losses by line; one without a step gets the step that its line declares, if any."""

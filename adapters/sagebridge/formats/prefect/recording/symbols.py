@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from enum import Enum
@@ -239,6 +240,8 @@ def for_code(value: Any) -> Any:
         return type(value)(for_code(one) for one in value)
     if type(value) is dict:
         return {key: for_code(one) for key, one in value.items()}
+    if isinstance(value, Mapping | deque):
+        raise UnsupportedValue(f"a value of type {type(value).__name__}, which is not JSON")
     return value
 
 

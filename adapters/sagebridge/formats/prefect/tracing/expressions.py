@@ -451,13 +451,12 @@ class Expressions:
         try:
             for one in node.args:
                 if isinstance(one, ast.Starred):
-                    arguments += self._unpacked(self.items(one.value, frame), one)
+                    arguments += self.items(one.value, frame)
                 else:
                     arguments.append(self.code_value(one, frame))
             for keyword in node.keywords:
                 found = self.code_value(keyword.value, frame, keyword.arg or "")
-                more = self._unpacked(found, node) if keyword.arg is None else {keyword.arg: found}
-                named.update(more)
+                named.update(dict(found) if keyword.arg is None else {keyword.arg: found})
         finally:
             self.trace.in_step = before
         if is_step:
@@ -465,12 +464,6 @@ class Expressions:
         if function is asyncio.gather:
             return arguments
         return arguments[0] if function in _PASSING else self._invoke(node, arguments, named, frame)
-
-    @staticmethod
-    def _unpacked(value: Any, node: ast.expr) -> Any:
-        if is_symbol(value):
-            raise NotFollowed(node.lineno, "a call with a run-time list of arguments")
-        return value
 
     def _invoke(self, node: ast.Call, arguments: list[Any], named: Any, frame: Frame) -> Any:
         """Call a task, step, flow or function of the file."""

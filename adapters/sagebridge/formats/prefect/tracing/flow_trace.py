@@ -193,6 +193,7 @@ class FlowTrace(CodeRecorder):
         )
 
     def _end(self, returned: Any) -> None:
+        self.report_unread(filter(None, map(result_step, leaves(returned))))
         line = self.return_line or self._first_line
         state = None if is_symbol(returned) else getattr(type(returned), "is_completed", None)
         if state is not None:

@@ -16,6 +16,7 @@ from sagebridge.formats.prefect.constructs import statement_rule
 from sagebridge.formats.prefect.recording import code_steps
 from sagebridge.formats.prefect.recording.code_steps import Frame, handle_type
 from sagebridge.formats.prefect.recording.symbols import (
+    Future,
     NeedsCode,
     NotFollowed,
     RunTimeValueUsed,
@@ -218,6 +219,8 @@ class Interpreter(Branches):
                 what = f"{why.what}: step {name} calls its tasks itself"
                 self.trace.report(why.code, "changed", what, line=why.line, step=name)
         found = self.trace.result_of(name)
+        if why is not None and any(map(is_submit, nodes)):  # later code asks for the results
+            found = Future(found._expression, "", lambda: None)
         for one in results:
             frame.statements.pop(one, None)
             frame.set(one, found if len(results) == 1 else found[one])
