@@ -24,7 +24,7 @@ def product(**lists: Any) -> list[dict[str, Any]]:
 def rows(**given: Any) -> list[dict[str, Any]]:
     """The first items of all lists, the second ones, and so on, as with ``.map()`` in Prefect.
 
-    A value that is no list, such as a number or a text, is in each row. Raises ValueError if the
+    A value that is not a list, such as a number or a text, is in each row. Raises ValueError if the
     lists do not have the same length, or if there are only such values.
     """
     # isiterable() of prefect/utilities/collections.py.
