@@ -84,7 +84,7 @@ def _run(request: dict[str, Any]) -> dict[str, Any]:
         planned = client.create_flow_run(
             flow, parameters=request["parameters"], state=Scheduled(scheduled_time=at)
         )
-        name = planned.name  # the run may get the flow's own name
+        run_name = planned.name  # the run may get the flow's own name
         with others.succeeding():
             state = run_flow(
                 flow, flow_run=planned, parameters=request["parameters"], return_type="state"
@@ -109,7 +109,7 @@ def _run(request: dict[str, Any]) -> dict[str, Any]:
         "tasks": tasks,
         "steps": recorded_steps(),
         "started": started,
-        "run_ids": [str(planned.id), name, *records().ids()],
+        "run_ids": [str(planned.id), run_name, *records().ids()],
     }
 
 
