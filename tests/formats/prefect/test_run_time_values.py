@@ -338,7 +338,7 @@ ARGUMENTS = {
     "a: Config": ("String", None, None, ["param-type"]),
     "a: dict[str, str]": ("String", None, None, ["param-type"]),
     "a: Config = Config()": (None, None, None, ["param-type"]),
-    "a: list = [1]": (None, None, None, ["param-type"]),
+    "a: list = [1]": ("Array", [1], None, []),
     "a: int | str = 1": (None, None, None, ["param-type"]),
     "a=3": ("Integer", 3, None, []),
     "a: Any = 3": ("Integer", 3, None, []),

@@ -33,10 +33,6 @@ class Returned(BaseException):
 class Branches(Expressions):
     """Follows the branches of a flow, each one once."""
 
-    def __init__(self, trace: Any) -> None:
-        super().__init__(trace)
-        self.depth = 0
-
     def block(
         self, body: Sequence[ast.stmt], frame: Frame, after: Sequence[ast.stmt] | None
     ) -> None:

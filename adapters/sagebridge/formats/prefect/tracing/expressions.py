@@ -55,7 +55,7 @@ class Expressions:
     def __init__(self, trace: FlowTrace) -> None:
         self.trace, self.file = trace, trace.file
         self.purity, self.engine = Purity(trace.file), EngineCalls(trace.file)
-        self.no_code = self.in_foreach = self.at_once = False
+        self.depth, self.no_code, self.in_foreach, self.at_once = 0, False, False, False
         self.tests = Tests(self)
 
     def assign(self, target: ast.expr, value: Any, frame: Frame) -> None:

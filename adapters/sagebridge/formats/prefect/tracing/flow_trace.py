@@ -45,6 +45,7 @@ from sagebridge.model.code_steps import (
 from sagebridge.model.display import free_name, shown
 from sagebridge.model.expressions import Get, parameter
 from sagebridge.model.losses import Loss
+from sagebridge.model.parameters import JSON_TYPES
 from sagebridge.model.pipeline import Parallelism, Pipeline, Step
 from sagebridge.model.values import ABSENT, Object, Value
 
@@ -57,7 +58,7 @@ class FlowTrace(CodeRecorder):
     ) -> None:
         super().__init__(flow.name, file, flow.fn.__code__.co_firstlineno)
         self.flow = flow
-        self.signature = list(read_signature(flow.fn))
+        self.signature = list(read_signature(flow.fn, json=True))
         self.arguments = [
             self._argument_of(one)
             for one in self.signature
@@ -152,7 +153,8 @@ class FlowTrace(CodeRecorder):
         hint = read_hints(self.flow.fn).get(one.name)
         plain_value = Symbol(parameter(one.name), OBJECT)
         if one.parameter is not None:
-            plain_value = Symbol(parameter(one.name), TYPES[one.parameter.type])
+            type_ = OBJECT if one.parameter.type in JSON_TYPES else TYPES[one.parameter.type]
+            plain_value = Symbol(parameter(one.name), type_)
             kind = self.file.global_name(hint) if one.type.enumeration else None
             if one.is_empty_none or kind:
                 code = "text or None" if kind is None else f"{kind}(text)"
