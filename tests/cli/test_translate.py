@@ -257,7 +257,7 @@ def test_reading_losses_explain_missing_steps(tmp_path: Path, capsys: Any) -> No
         "from airflow.sdk import DAG, BaseOperator\n\n"
         "class Landed(BaseOperator):\n"
         "    def execute(self, context):\n"
-        "        return True\n\n"
+        "        self.defer(trigger=None, method_name='execute')\n\n"
         "with DAG('waits'):\n"
         "    Landed(task_id='landed')\n"
     )
