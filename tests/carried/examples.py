@@ -5,6 +5,7 @@ By default, these are the example DAGs that Airflow and its providers install.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,7 +64,7 @@ def verdicts(desk: Desk, file: Path) -> Iterator[Verdict]:
     try:
         _, parts = desk.translate(engine, file, None)
     except RunError as error:
-        if "has no " not in str(error):
+        if not re.search("has no (DAG|flow)", str(error)):
             yield Verdict(file.name, "cannot run", lines=(_reason(error),))
         return
     for name in parts["names"]:
