@@ -243,6 +243,32 @@ def test_mapped_code_runs_at_most_as_often_as_allowed(play: Run, backend: FakeBa
     assert (played.steps["last"].outputs or {})["return_value"] == [5, [1, None], [1, 2, 5, 10]]
 
 
+def test_code_has_the_name_of_the_task_that_it_was_in_a_dag(
+    play: Run, backend: FakeBackend
+) -> None:
+    """The body of a mapped task and the function that returns a command are own steps."""
+    del backend
+
+    def name(ti: Any, task: Any) -> Any:
+        assert task.task_id == ti.task_id
+        return ti.task_id
+
+    def body() -> Any:
+        with for_each("many", items=[1], max_concurrency=1).body():
+            python("many-item", name, context=True)
+        python("say-command", name, context=True)
+        python("say", name, context=True)
+        python("alone-command", name, context=True)
+        return finish()
+
+    played = play(flow(body))
+    assert played.state.is_completed(), played.messages
+    results = {one: (step.outputs or {})["return_value"] for one, step in played.steps.items()}
+    assert results["many"] == ["many"]
+    assert results["say-command"] == results["say"] == "say"
+    assert results["alone-command"] == "alone-command"
+
+
 def test_sensor_polls_and_soft_failure_skips(play: Run, backend: FakeBackend) -> None:
     del backend
     answers = iter([False, False, True])

@@ -236,12 +236,21 @@ def _edges(pipeline: Pipeline) -> Any:
     return graph(pipeline)
 
 
+def _task_id(run: RunContext) -> str:
+    """The task that a step is part of: the body of a ForEach, or the function of a command."""
+    for suffix in ("-item", "-command"):
+        name = run.step.removesuffix(suffix)
+        if name != run.step and run.pipeline.step(name) is not None:
+            return name
+    return run.step
+
+
 class TaskInstance:
     """The step that runs, with the attributes of a task instance."""
 
     def __init__(self, run: RunContext, dag_run: DagRun, task: Task) -> None:
         self._run, self.dag_run, self.task = run, dag_run, task
-        self.task_id, self.dag_id, self.run_id = run.step, run.name, run.run_id
+        self.task_id, self.dag_id, self.run_id = task.task_id, run.name, run.run_id
         self.map_index = -1 if run.index is None else run.index
         self.try_number, self.max_tries = run.try_number, run.retries
         self.start_date = macros.utcnow()
@@ -364,7 +373,7 @@ _CONNECTIONS = _Accessor(Connection.get, AirflowException)
 def airflow_context(run: RunContext) -> dict[str, Any]:
     """Airflow's context for the code of a step."""
     dag, dag_run = Dag(run), DagRun.of(run)
-    task = Task(dag, run.step)
+    task = Task(dag, _task_id(run))
     instance = TaskInstance(run, dag_run, task)
     date = dag_run.logical_date
     day, moment = date.strftime("%Y-%m-%d"), date.isoformat()
@@ -393,7 +402,7 @@ def airflow_context(run: RunContext) -> dict[str, Any]:
         "run_id": run.run_id,
         "task": task,
         "task_instance": instance,
-        "task_instance_key_str": f"{run.name}__{run.step}__{day.replace('-', '')}",
+        "task_instance_key_str": f"{run.name}__{task.task_id}__{day.replace('-', '')}",
         "task_reschedule_count": 0,
         "templates_dict": None,
         "test_mode": False,
