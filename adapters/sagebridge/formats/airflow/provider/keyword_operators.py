@@ -119,7 +119,8 @@ def emr(task: Task) -> list[Step]:
     names = emr_names(operator, task.name)
     if len(names) > 1:
         what = f"its {len(names)} EMR steps become {len(names)} steps, one after the other"
-        task.report("emr-steps", "info", what)
+        advice = "use the id of each step, not the task's list of ids"
+        task.report("emr-steps", "changed", what, advice)
     steps: list[Step] = []
     for name, raw in zip(names, operator.steps, strict=True):
         config = {"HadoopJarStep": raw.get("HadoopJarStep", {})}
