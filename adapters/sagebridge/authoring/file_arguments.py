@@ -14,6 +14,7 @@ from typing import Any
 
 from sagebridge.authoring.definition_reader import read_envelope, read_parameter
 from sagebridge.authoring.definition_writer import write_envelope, write_parameter
+from sagebridge.authoring.json_document import MAX_CONDITIONS
 from sagebridge.errors import ModelTypeError
 from sagebridge.model.converters import object_
 from sagebridge.model.display import shown
@@ -101,15 +102,19 @@ def step_order(members: Mapping[str, Value]) -> dict[str, int]:
     return {name: position for position, name in enumerate(members.get("Steps", ()))}
 
 
-def in_definition_order(steps: Sequence[Step], order: Mapping[str, int]) -> tuple[Step, ...]:
+def in_definition_order(
+    steps: Sequence[Step], order: Mapping[str, int], depth: int = 0
+) -> tuple[Step, ...]:
     """The steps, also those inside others, in the order of the definition.
 
     If it is not given, each comes after those it depends on, and task groups stay together.
     """
+    if depth > MAX_CONDITIONS:  # no reader accepts it
+        return tuple(steps)
     ordered = sorted(steps, key=lambda step: order.get(step.name, len(order)))
     if not order:
         ordered = in_order(in_groups(steps))
-    change = partial(in_definition_order, order=order)
+    change = partial(in_definition_order, order=order, depth=depth + 1)
     return tuple(step.with_inner(change) for step in ordered)
 
 

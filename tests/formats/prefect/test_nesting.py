@@ -78,8 +78,8 @@ def test_only_deep_branches_start_at_the_margin() -> None:
     )
     assert "to limit nesting" not in shallow
     assert re.findall("# (.*) is in (.*): its branches", deep) == [
-        ("c9", "c8.unmet()"),
-        ("c17", "c16.unmet()"),
+        ("sagebridge: c9", "c8.unmet()"),
+        ("sagebridge: c17", "c16.unmet()"),
     ]
     assert max(len(line) - len(line.lstrip()) for line in deep.splitlines()) < 60
 

@@ -347,8 +347,21 @@ def test_results_of_tasks_that_a_step_started_are_values(traced: TraceFlow) -> N
     assert run_code(second, [1, 2]) == [1, 2]
 
 
+def test_results_of_a_loop_of_submits_are_values(traced: TraceFlow) -> None:
+    started = "all = [one.submit(i) for i in two(x)]\n"
+    pipeline, losses = traced(f"{started}is_good([a.result() for a in all])")
+    code = pipeline.step("value")
+    assert isinstance(code, PythonStep)
+    assert run_code(code, [1, 2]) == [1, 2]
+    assert losses == ()
+    looks = "found = [a for a in all if a.state.is_failed()]\ntwo(found)"
+    pipeline, losses = traced(f"{started}{looks}")
+    assert [step.name for step in pipeline.steps] == ["f"]
+    assert [loss.code for loss in losses] == ["task-state"]
+
+
 def test_collections_keep_their_types(traced: TraceFlow) -> None:
-    body = "d = defaultdict(list)\nfor i in one(x):\n    d[i].append(i)\ntwo(d)"
+    body = "rows = one(x)\nd = defaultdict(list)\nfor i in rows:\n    d[i].append(i)\ntwo(d)"
     pipeline, _ = traced(f"from collections import defaultdict\n{body}")
     code = pipeline.step("d")
     assert isinstance(code, PythonStep)
@@ -358,7 +371,7 @@ def test_collections_keep_their_types(traced: TraceFlow) -> None:
 def test_failure_that_the_flow_does_not_see_is_reported(traced: TraceFlow) -> None:
     _, losses = traced("a = one.submit(x)\ntwo.submit(x)\ntwo(a)\nis_good.submit(x).result()")
     found = [(one.severity, one.code, one.step) for one in losses]
-    assert found == [("info", "task-state", "two")]
+    assert found == [("changed", "task-state", "two")]
 
 
 def test_test_for_none_is_not_decided_while_reading(traced: TraceFlow) -> None:

@@ -34,7 +34,7 @@ from sagebridge.formats.airflow.engine_tasks import (
     is_carried,
     loss_code,
 )
-from sagebridge.formats.airflow.job_sensors import JobSensors
+from sagebridge.formats.airflow.job_sensors import JobSensors, own_limits
 from sagebridge.formats.airflow.loops import Loops, is_items_task, with_body
 from sagebridge.formats.airflow.mapped_tasks import (
     ItemMapping,
@@ -298,9 +298,13 @@ class _DagReader:
                 self.reports.add(task, "stub", "dropped", f"it is a stub: {reason}", advice)
             elif isinstance(task.step, CarriedStep):
                 self._carry(role)
-        elif self.sensors.awaited(task):
+        elif awaited := self.sensors.awaited(task):
             what = "it is not needed: the step itself waits for its job"
-            self.reports.add(task, "sensor", "info", what)
+            lost = [f"{name}={value}" for name, value in own_limits(task)]
+            if any(self.tasks[one].retries for one in awaited):
+                lost.append("a retry starts the job again")
+            what = f"{what}, but: {', '.join(lost)}" if lost else what
+            self.reports.add(task, "sensor", "changed" if lost else "info", what)
         elif (kind := kind_of(task)) is not None:
             reads = (*kind.reads, *AIRFLOW_DEFAULTS, "region", *dag_options.own_arguments(task))
             reads = tuple(name for name in reads if name != DEFERRABLE)  # an info names it

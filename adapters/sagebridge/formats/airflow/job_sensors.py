@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from sagebridge.formats.airflow.operator_classes import JOB_SENSORS
 from sagebridge.formats.airflow.task_values import RunTimeValue, Values
 from sagebridge.model.expressions import references
+
+_DAYS = 7 * 24 * 3600
+"""The default ``timeout`` of a sensor (airflow/sdk/bases/sensor.py), in seconds."""
+
+
+def own_limits(sensor: Any) -> Iterator[tuple[str, Any]]:
+    """The limits of a sensor that the step of the job does not have."""
+    if (limit := getattr(sensor, "timeout", _DAYS)) != _DAYS:
+        yield "timeout", limit
+    if getattr(sensor, "soft_fail", False):
+        yield "soft_fail", True
 
 
 @dataclass(slots=True)

@@ -86,8 +86,15 @@ TASK_OPTIONS: Table = {
     "cache_expiration": ONLY_PREFECT,
     "refresh_cache": ONLY_PREFECT,
     "task_run_name": ONLY_PREFECT,
-    "retry_jitter_factor": _WITH_RETRIES,
-    "retry_condition_fn": _WITH_RETRIES,
+    "retry_jitter_factor": Rule(
+        "retries", "info", "retry_jitter_factor={value}: the delays are not varied"
+    ),
+    "retry_condition_fn": Rule(
+        "retries",
+        "changed",
+        "retry_condition_fn={value} is not called: every failure is retried",
+        "catch failures that are not to be retried in the task",
+    ),
     "result_storage_key": ONLY_PREFECT,
     "viz_return_value": "it is used only by Flow.visualize()",
     "asset_deps": Rule("asset", "dropped", "asset_deps={value} are not recorded"),

@@ -67,6 +67,8 @@ def _option(item: Any, name: str) -> Any:
 
 
 def _text(value: Any) -> str:
+    if callable(value):
+        return str(getattr(value, "__name__", type(value).__name__))
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, set | frozenset):

@@ -17,6 +17,7 @@ import random
 import re
 import socket
 import sys
+import tempfile
 import time
 import uuid
 from collections.abc import Callable, Collection
@@ -43,7 +44,9 @@ _WRAPPERS = frozenset(
         "os",
         "pendulum",
         "pendulum.datetime",
+        "pathlib",
         "platform",
+        "posixpath",
         "random",
         "sagebridge.formats.prefect.prefect_answers",
         "secrets",
@@ -396,11 +399,13 @@ def _random_function(name: str, original: Callable[..., Any]) -> Callable[..., A
 
 def _replace_machine() -> None:
     for module, name, what in (
+        (os, "getcwd", "the working folder"),
         (os, "getpid", "the process id"),
         (os, "getppid", "the process id of the parent"),
         (os, "getlogin", "the user's name"),
         (getpass, "getuser", "the user's name"),
         (platform, "node", "the host name"),
+        (tempfile, "gettempdir", "the temporary folder"),
         (socket, "getfqdn", "the host name"),
         (socket, "gethostname", "the host name"),
     ):

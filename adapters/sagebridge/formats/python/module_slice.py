@@ -293,15 +293,21 @@ class Part:
         names = self.names
         match one.node:
             case ast.Assign(targets=[ast.Subscript() | ast.Attribute() as target]):
-                return _root(target) in names
+                return _root(target) in names or self._is_setting(one)
             case ast.AugAssign(target=ast.Subscript() | ast.Attribute() as target):
-                return _root(target) in names
+                return _root(target) in names or self._is_setting(one)
             case ast.Expr(value=ast.Call(func=function)):
                 own = {name for name in one.reads if self._is_bound(name)}
                 if own & self.module.engine or not one.top:
                     return False
-                return _root(function) in names and own <= names | self._plain_imports
+                belongs = _root(function) in names and own <= names | self._plain_imports
+                return belongs or self._is_setting(one)
         return False
+
+    def _is_setting(self, one: Statement) -> bool:
+        """Whether a statement sets something for the whole process, such as ``os.environ["X"]``."""
+        own = {name for name in one.reads if self._is_bound(name)}
+        return one.top and bool(own) and own <= self._plain_imports
 
     def _is_bound(self, name: str) -> bool:
         return bool(self.module.scope.binding(name)) or name in self.module.scope.unavailable

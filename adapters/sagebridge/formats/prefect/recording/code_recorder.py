@@ -105,6 +105,11 @@ class CodeRecorder(StepRecorder):
     def result_of(self, name: str, type_: str = "") -> Symbol:
         return Symbol(Get("Steps", (Member(name), Member(RETURN_VALUE))), type_)
 
+    def future_of(self, found: Symbol) -> Future:
+        """The result of a step, whose parts have ``.result()`` in the flow."""
+        get = found._expression
+        return Future(get, OBJECT, lambda: self.state.ended.update({get.step: None}))
+
     def task(
         self,
         task: Any,
@@ -141,7 +146,7 @@ class CodeRecorder(StepRecorder):
         self.own_tasks.append(name)
         if blocks:
             self.state.ended[name] = None
-        elif not wanted:
+        elif not any(block == "body" for _, block in self.state.blocks):
             self.state.started[name] = line
         type_ = value_type(read_hints(task.fn).get("return")).parameter_type
         get = Get("Steps", (Member(name), Member(RETURN_VALUE)))

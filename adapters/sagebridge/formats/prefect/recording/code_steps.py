@@ -18,6 +18,7 @@ from typing import Any
 from uuid import UUID
 
 from sagebridge.formats.prefect.recording.symbols import (
+    NotFollowed,
     UnsupportedValue,
     definition_value,
     for_code,
@@ -262,8 +263,15 @@ def of_expression(
 class _WithoutFutures(ast.NodeTransformer):
     """Removes ``.result()`` and ``.wait()``: a step gets the results themselves."""
 
+    def visit_Attribute(self, node: ast.Attribute) -> Any:
+        if node.attr == "state":
+            raise NotFollowed(node.lineno, "the state of a task run", "task-state", whole=True)
+        return self.generic_visit(node)
+
     def visit_Call(self, node: ast.Call) -> Any:
         self.generic_visit(node)
+        if any(one.arg == "raise_on_failure" for one in node.keywords):
+            raise NotFollowed(node.lineno, "the state of a task run", "task-state", whole=True)
         match node:
             case ast.Call(func=ast.Attribute(value=value, attr="result" | "wait")):
                 return value

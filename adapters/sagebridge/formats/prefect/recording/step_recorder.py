@@ -256,7 +256,7 @@ class StepRecorder:
             seen.update(step.dependencies)
         for name in [one for one in self.state.started if one not in seen]:
             what = f"task {name}: its failure fails the run, though the flow does not wait for it"
-            self.report("task-state", "info", what, line=self.state.started[name], step=name)
+            self.report("task-state", "changed", what, line=self.state.started[name], step=name)
 
     def located_losses(self) -> Iterator[Loss]:
         """The losses by line; one without a step gets the step that its line declares, if any."""

@@ -313,8 +313,8 @@ class Expressions:
                 self.assign(first.target, item, frame)
                 return self.code_value(element, frame)
 
-            in_turn = not self.at_once and not is_submit(element)
-            return self.for_each(node.lineno, items, iteration, frame, in_turn=in_turn)
+            submits = is_submit(element)
+            return self.for_each(node.lineno, items, iteration, frame, futures=submits)
         rounds = self._rounds(node.generators, items, frame)
         found = [self.code_value(element, frame) for _ in rounds]
         if is_dict:
@@ -347,6 +347,8 @@ class Expressions:
         items: Symbol,
         iteration: Callable[[Symbol], Any],
         frame: Frame,
+        *,
+        futures: bool = False,
         **settings: Any,
     ) -> Symbol:
         """A ForEach whose body makes the steps of one iteration; its result is their list."""
@@ -354,7 +356,8 @@ class Expressions:
             raise NotFollowed(line, "a loop in a loop over a run-time list")
         self.in_foreach = True
         try:
-            with self.trace.loop(items, **settings) as (name, last):
+            in_turn = not (futures or self.at_once)
+            with self.trace.loop(items, in_turn=in_turn, **settings) as (name, last):
                 result = iteration(Symbol(plain(current_item)))
                 if (made := last()) is None:
                     raise NotFollowed(line, "a loop without steps")
@@ -367,7 +370,8 @@ class Expressions:
                     self.expression_step(node, inner, "result")
         finally:
             self.in_foreach = False
-        return self.trace.result_of(name)
+        found = self.trace.result_of(name)
+        return self.trace.future_of(found) if futures else found
 
     # Calls
 

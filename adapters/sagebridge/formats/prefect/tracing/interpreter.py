@@ -16,7 +16,6 @@ from sagebridge.formats.prefect.constructs import statement_rule
 from sagebridge.formats.prefect.recording import code_steps
 from sagebridge.formats.prefect.recording.code_steps import Frame, handle_type
 from sagebridge.formats.prefect.recording.symbols import (
-    Future,
     NeedsCode,
     NotFollowed,
     RunTimeValueUsed,
@@ -220,7 +219,7 @@ class Interpreter(Branches):
                 self.trace.report(why.code, "changed", what, line=why.line, step=name)
         found = self.trace.result_of(name)
         if why is not None and any(map(is_submit, nodes)):  # later code asks for the results
-            found = Future(found._expression, "", lambda: None)
+            found = self.trace.future_of(found)
         for one in results:
             frame.statements.pop(one, None)
             frame.set(one, found if len(results) == 1 else found[one])
@@ -394,7 +393,8 @@ class Interpreter(Branches):
             self.block(body, frame, None)
             return None if result is None else self.code_value(result, frame)
 
-        made = self.for_each(node.lineno, items, iteration, frame, in_turn=not is_submit(node))
+        futures = is_submit(node)
+        made = self.for_each(node.lineno, items, iteration, frame, futures=futures)
         if collected:
             frame.set(collected, made)
 

@@ -6,11 +6,9 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sagebridge.authoring.value_types import OBJECT
 from sagebridge.formats.prefect.recording.code_recorder import dependencies_of
 from sagebridge.formats.prefect.recording.symbols import (
     PATHS,
-    Future,
     Futures,
     NotFollowed,
     Symbol,
@@ -65,17 +63,15 @@ def mapped(
         # A step "NAME-2" would have the name of an iteration of a step "NAME".
         return trace.task(task, given, keywords, blocks=False, wanted=f"{task.name}-item")
 
-    found = trace.interpreter.for_each(
+    return trace.interpreter.for_each(
         trace.line(),
         items,
         iteration,
         trace.file_frame(),
-        in_turn=False,
+        futures=True,
         wanted=f"{task.name}-map",
         before=tuple(dependencies_of(wait_for)),
     )
-    get = found._expression
-    return Future(get, OBJECT, lambda: trace.state.ended.update({get.step: None}))
 
 
 def _rows(trace: FlowTrace, task: Any, lists: Mapping[str, Any]) -> Symbol:
