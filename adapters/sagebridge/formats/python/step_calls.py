@@ -344,7 +344,8 @@ def file_text(
 
 def description_of(pipeline: Pipeline) -> ast.expr:
     """The description of a pipeline; ``__doc__`` if it is the docstring of its file."""
-    if pipeline.description == pipeline.notes.docstring:
+    docstring = pipeline.notes.docstring
+    if docstring and pipeline.description == docstring:
         return ast.Name("__doc__", ast.Load())
     return ast.Constant(str(pipeline.description))
 
