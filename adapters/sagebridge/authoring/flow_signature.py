@@ -41,7 +41,7 @@ checks the arguments, and ``I``, ``O`` and ``l`` are easily confused."""
 _ARGUMENT = re.compile(r"    (?P<name>\w+)(?: \([^)]*\))?: (?P<text>\S.*)\Z")
 _MORE = re.compile(r"        \s*(?P<text>\S.*)\Z")
 _WIDTH = 88
-_DEFAULTS = (str, int, float, tuple, Object)
+_DEFAULTS = {"list": tuple, "dict": Object}
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +225,7 @@ def arguments_of(
 def _argument(parameter: Parameter, name: str) -> FlowArgument:
     choices = () if parameter.enum_values is ABSENT else parameter.enum_values
     annotation = ANNOTATIONS.get(parameter.value_type, "str")
+    kinds = _DEFAULTS.get(annotation, (str, int, float))
     listed = are_of(annotation, choices) and len(set(choices)) == len(choices)
     description = "" if parameter.description is ABSENT else parameter.description
     if read_descriptions("\n".join((".", "Args:", *_lines(name, description)))) != {
@@ -234,7 +235,7 @@ def _argument(parameter: Parameter, name: str) -> FlowArgument:
     return FlowArgument(
         name=name,
         type=annotation,
-        default=parameter.default if isinstance(parameter.default, _DEFAULTS) else ABSENT,
+        default=parameter.default if isinstance(parameter.default, kinds) else ABSENT,
         choices=tuple(choices) if listed else (),
         description=description,
         limits=parameter.limits,
