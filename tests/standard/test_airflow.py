@@ -71,5 +71,5 @@ def patch_triggerer(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
         monkeypatch.setattr(poller, name, seconds)
     monkeypatch.setattr(poller, "poller_of", poller_of)
     monkeypatch.setattr(poller, "backend_of", AwsConnection.backend)
-    monkeypatch.setattr(trigger, "asyncio", SimpleNamespace(sleep=sleep))
+    monkeypatch.setattr(trigger, "asyncio", SimpleNamespace(**vars(asyncio) | {"sleep": sleep}))
     clock.patch(monkeypatch, (trigger,))
