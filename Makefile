@@ -46,7 +46,8 @@ test-airflow-3.1:
 test-prefect:
 	@$(BOOTSTRAP) prefect
 	.venvs/prefect/bin/pytest tests/prefect tests/deploy \
-	    tests/formats/prefect/test_tracer.py tests/formats/prefect/test_constructs.py \
+	    tests/formats/prefect/test_tracer.py tests/formats/prefect/test_traced_statements.py \
+	    tests/formats/prefect/test_constructs.py \
 	    tests/formats/prefect/test_import_inputs.py \
 	    tests/formats/prefect/test_run_time_values.py \
 	    tests/commands tests/launch tests/e2e

@@ -12,7 +12,11 @@ from typing import IO, Any
 
 import pytest
 
+from sagebridge.formats.prefect.tracer import trace
 from sagebridge.formats.python.import_caller import FileImporter
+from sagebridge.model.losses import Loss
+from sagebridge.model.pipeline import Pipeline
+from tests.formats.prefect.traced_flows import ENGINE, ENGINE_WORDS, IMPORTS, TASKS, TraceFlow
 
 collect_ignore = (
     []
@@ -21,6 +25,7 @@ collect_ignore = (
         "test_constructs.py",
         "test_import_inputs.py",
         "test_run_time_values.py",
+        "test_traced_statements.py",
         "test_tracer.py",
     ]
 )
@@ -59,3 +64,20 @@ def _warm(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
             yield answer
 
     monkeypatch.setattr(FileImporter, "_import", warm)
+
+
+@pytest.fixture
+def traced(tmp_path: Path) -> TraceFlow:
+    """Trace a flow with this body and these arguments."""
+
+    def traces(
+        body: str, arguments: str = "x: str", before: str = ""
+    ) -> tuple[Pipeline, tuple[Loss, ...]]:
+        file = tmp_path / "flow.py"
+        lines = "".join(f"    {line}\n" for line in body.splitlines())
+        engine = ENGINE if any(word in body for word in ENGINE_WORDS) else ""
+        word = "async def" if "async " in body else "def"
+        file.write_text(f"{IMPORTS}{engine}{TASKS}{before}@flow\n{word} f({arguments}):\n{lines}")
+        return trace(file)[-1]
+
+    return traces
