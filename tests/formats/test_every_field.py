@@ -52,6 +52,7 @@ PARAMETER: dict[str, Any] = {
     "description": "how many",
     "extra": plain({"Unit": "kg"}),
     "limits": plain({"minimum": 1, "exclusiveMaximum": 10.5, "multipleOf": 0.5}),
+    "nullable": True,
 }
 PIPELINE: dict[str, Any] = {
     "parameters": (Parameter("n", "Integer", 3),),
@@ -149,6 +150,7 @@ def test_definition_holds_every_field_or_reports_it(row: str, tmp_path: Path) ->
     assert same(sagebridge.write(back, "sagemaker").text, text)
     lost = write_envelope(PIPELINES[row]).keys() - {"PipelineName"}
     lost |= {name for one in PIPELINES[row].declared for name in one.limits}
+    lost |= {"null" for one in PIPELINES[row].declared if one.nullable}
     lost |= {one.name for one in PIPELINES[row].schedules}
     lost |= {one.name for one in PIPELINES[row].event_triggers}
     assert lost == {name for loss in losses for name in lost if name in loss.what}

@@ -126,13 +126,16 @@ def parameters_of(dag: Any, details: Any = EMPTY) -> tuple[Parameter, ...]:
         type_ = param_type(param)
         if type_ is None:
             continue
-        default = param.value if param.has_value else ABSENT
+        nullable = is_nullable(param)
+        is_set = param.has_value or (nullable and param.value is None)
+        default = param.value if is_set else ABSENT
         unstated = dict(details.get(name, EMPTY))
         written = unstated.get("DefaultValue")
         if isinstance(written, str) and not same(_in_type(TYPES[type_], written), default):
             del unstated["DefaultValue"]
         stated = members_of(name, type_, default, _choices(param), param.description)
-        if (parameter := parameter_of({**stated, **unstated}, param.schema)) is not None:
+        members = {**stated, **unstated}
+        if (parameter := parameter_of(members, param.schema, nullable=nullable)) is not None:
             found.append(parameter)
     return tuple(found)
 
@@ -165,10 +168,13 @@ def param_type(param: Any) -> str | None:
     return _TYPE_NAMES.get(type(value))
 
 
-def null_is_empty(param: Any) -> bool:
-    """Whether null stands for the empty string in a nullable Param; see :func:`param_schema`."""
-    default = param.value if param.has_value else None
-    return param_type(param) == "string" and (default == "" or "" in _choices(param))
+def is_nullable(param: Any) -> bool:
+    """Whether null is a value of a Param, and not the empty string; see :func:`param_schema`."""
+    declared = param.schema.get("type")
+    if not isinstance(declared, list):
+        return declared is None and param.value is None
+    has_empty = "" in (param.value, *_choices(param))
+    return "null" in declared and not (declared[-1] == "null" and has_empty)
 
 
 def members_of(
@@ -230,14 +236,16 @@ def param_schema(parameter: Parameter) -> dict[str, Any]:
     """The keys of the JSON schema of a parameter's Param, without its description.
 
     Airflow's trigger form rejects the value "" unless the Param may be null, and turns a cleared
-    field into null (isRequired in FlexibleForm.tsx and FieldString.tsx of its UI).
+    field into null (isRequired in FlexibleForm.tsx and FieldString.tsx of its UI). The order of the
+    types says what null is: ``["null", "string"]`` has null itself, ``["string", "null"]`` has "".
     """
     schema: dict[str, Any] = {"type": schema_type(parameter), **thaw(parameter.limits)}
     choices = parameter.enum_values or ()
     if choices:
         schema["enum"] = thaw(choices)
-    if may_be_empty(parameter):
-        schema["type"] = [schema["type"], "null"]
+    if parameter.nullable or may_be_empty(parameter):
+        own = schema["type"]
+        schema["type"] = ["null", own] if parameter.nullable else [own, "null"]
         if choices:
             schema["enum"].append(None)
     return schema
@@ -245,7 +253,7 @@ def param_schema(parameter: Parameter) -> dict[str, Any]:
 
 def may_be_empty(parameter: Parameter) -> bool:
     """Whether "" is the default or a choice of a String; then null means "" in Airflow."""
-    if parameter.value_type != "String":
+    if parameter.value_type != "String" or parameter.nullable:
         return False
     return parameter.default == "" or "" in (parameter.enum_values or ())
 
@@ -268,7 +276,7 @@ def _unstated(parameter: Parameter) -> dict[str, Value]:
     stated = members_of(
         parameter.name,
         schema_type(parameter),
-        ABSENT if parameter.default is None else shown_default(parameter),
+        shown_default(parameter) if parameter.default is not None or parameter.nullable else ABSENT,
         parameter.enum_values,
         parameter.description or None,
     )

@@ -160,15 +160,16 @@ def assemble(
 
 
 def parameter_of(
-    members: Mapping[str, Value], limits: Mapping[str, Value] = EMPTY
+    members: Mapping[str, Value], limits: Mapping[str, Value] = EMPTY, *, nullable: bool = False
 ) -> Parameter | None:
     """The parameter with these keys and limits; keys with the value ABSENT are omitted."""
     found = read_parameter(
         {name: thaw(value) for name, value in members.items() if value is not ABSENT}
     )
-    if found is None or not limits:
-        return found
-    return replace(found, limits=Object(known_limits(found.value_type, limits)))
+    if found is None:
+        return None
+    limits = Object(known_limits(found.value_type, limits))
+    return replace(found, limits=limits, nullable=nullable)
 
 
 def unstated_members(parameter: Parameter, stated: Mapping[str, Value]) -> dict[str, Value]:

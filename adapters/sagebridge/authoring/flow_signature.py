@@ -1,9 +1,9 @@
 """Pipeline parameters as the arguments of a flow: ``InputData: str = "s3://…"``.
 
 The type is the annotation, with limits as ``Annotated[int, Field(ge=1)]``, an enumeration is a
-``Literal``, and the description is a line below ``Args:`` in the docstring. Anything else (a name
-that is not an identifier, a missing type, a null default) is in
-``begin(definition={"Parameters": {…}})``, by argument.
+``Literal``, and the description is a line below ``Args:`` in the docstring; ``str | None`` may be
+null. Anything else (a name that is not an identifier, a missing type, a null default of a
+definition) is in ``begin(definition={"Parameters": {…}})``, by argument.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
-from types import SimpleNamespace
+from types import NoneType, SimpleNamespace
 from typing import Any, get_type_hints
 
 from sagebridge.authoring.file_arguments import parameter_of, unstated_members
@@ -49,7 +49,8 @@ class FlowArgument:
     """An argument that is a pipeline parameter.
 
     ``type`` is ``str``, ``int``, ``float``, ``bool``, ``list`` or ``dict``; ``choices`` are the
-    allowed values, and ``limits`` the constraints of ``Field`` by JSON Schema's keyword.
+    allowed values, ``limits`` the constraints of ``Field`` by JSON Schema's keyword, and
+    ``nullable`` is whether None is allowed.
     """
 
     name: str
@@ -58,6 +59,7 @@ class FlowArgument:
     choices: tuple[Value, ...] = ()
     description: str = ""
     limits: Object = EMPTY
+    nullable: bool = False
 
     @property
     def literal(self) -> bool:
@@ -95,13 +97,6 @@ class SignatureArgument:
     description: str = ""
 
     @property
-    def is_empty_none(self) -> bool:
-        """Whether an empty string stands for None, its default."""
-        given = self.parameter
-        is_text = given is not None and given.type == "str" and not given.choices
-        return is_text and self.default is None
-
-    @property
     def losses(self) -> Iterator[tuple[str, Severity, str, str]]:
         """Code, severity, description and advice of what a pipeline parameter does not keep."""
         what = f"parameter {shown(self.name)}"
@@ -110,50 +105,38 @@ class SignatureArgument:
             result = "it becomes a string" if required else "it keeps its default"
             lost = f"{what} is not a string, number or boolean: {result}"
             yield "param-type", "changed" if required else "dropped", lost, ""
-        elif self.type.nullable or self.default is None:
-            advice = "choose a value that means 'not set'"
-            yield "param-type", "changed", f"{what} cannot be null in a pipeline", advice
         if self.type.rules:
             lost = f"{what} is not checked against {', '.join(self.type.rules)}"
             yield "param-rule", "dropped", lost, "check the value before you start an execution"
 
 
 def signature_argument(
-    name: str, type_: ValueType, default: Any, description: str = "", *, json: bool = False
+    name: str, type_: ValueType, default: Any, description: str = ""
 ) -> SignatureArgument:
-    """An argument from its annotation and default, read from a live function or its source.
-
-    With ``json``, a list or dict may be a parameter, too.
-    """
+    """An argument from its annotation and default, read from a live function or its source."""
     is_member = isinstance(default, Enum) and default is not ABSENT  # ABSENT is an Enum too
     if is_member and type_.enumeration and type_.name != OBJECT:
         default = default.value
-    known = type_
+    is_unset, known = default is ABSENT or default is None, type_
     if not type_.name:
-        scalar = type(default).__name__ in TYPES
-        known = ValueType(type(default).__name__ if scalar else "str")
-        if default is not ABSENT and (not scalar or type(default).__name__ in JSON_TYPES):
-            known = ValueType(OBJECT)
-    fits = default is ABSENT or default is None or isinstance(default, str | int | float)
+        given = "str" if is_unset else type(default).__name__
+        known = ValueType(given if given in PYTHON_TYPES else OBJECT)
+    nullable = type_.nullable or default is None
+    kind = known.json if is_unset else type(default).__name__
     parameter = None
-    if known.name in TYPES and fits:
-        stated = ABSENT if default is None else default
-        limits = known.limits
-        parameter = FlowArgument(name, known.name, stated, known.choices, description, limits)
-    elif json and known.name == OBJECT and type(default).__name__ in JSON_TYPES:
+    if known.name in TYPES and (is_unset or isinstance(default, str | int | float)):
+        parameter = FlowArgument(
+            name, known.name, default, known.choices, description, known.limits, nullable
+        )
+    elif known.name == OBJECT and kind in JSON_TYPES:
         with suppress(TypeError):  # it is not JSON
             stated = freeze(default)
-            parameter = FlowArgument(name, type(default).__name__, stated, description=description)
+            parameter = FlowArgument(name, kind, stated, description=description, nullable=nullable)
     return SignatureArgument(name, parameter, default, type_, description)
 
 
-def read_signature(
-    function: Callable[..., Any], *, json: bool = False
-) -> Iterator[SignatureArgument]:
-    """The arguments of a live function, without ``*args`` and ``**kwargs``.
-
-    With ``json``, lists and dicts may be parameters, as in a flow that sagebridge wrote.
-    """
+def read_signature(function: Callable[..., Any]) -> Iterator[SignatureArgument]:
+    """The arguments of a live function, without ``*args`` and ``**kwargs``."""
     hints = read_hints(function)
     descriptions = read_descriptions(function.__doc__)
     for name, given in inspect.signature(function).parameters.items():
@@ -164,7 +147,7 @@ def read_signature(
         if type(default).__name__ == "FieldInfo":  # pydantic's Field(…) as the default
             type_ = constrained(type_, default)
             default = ABSENT if default.is_required() else default.get_default()
-        yield signature_argument(name, type_, default, descriptions.get(name, ""), json=json)
+        yield signature_argument(name, type_, default, descriptions.get(name, ""))
 
 
 def read_hints(function: Callable[..., Any]) -> dict[str, Any]:
@@ -188,7 +171,7 @@ def _evaluated_hint(hint: Any, function: Callable[..., Any]) -> Any:
 
 def live_arguments(function: Callable[..., Any]) -> tuple[FlowArgument, ...]:
     """The arguments of a function that can be pipeline parameters."""
-    found = read_signature(function, json=True)
+    found = read_signature(function)
     return tuple(one.parameter for one in found if one.parameter is not None)
 
 
@@ -201,8 +184,9 @@ def parameters_of(
         members = {**argument.members, **details.get(argument.name, EMPTY)}
         if argument.default is not ABSENT:
             members["DefaultValue"] = argument.default
-        if (parameter := parameter_of(members, argument.limits)) is not None:
-            found[argument.name] = parameter
+        nullable = argument.nullable
+        if (found_one := parameter_of(members, argument.limits, nullable=nullable)) is not None:
+            found[argument.name] = found_one
     return found
 
 
@@ -225,9 +209,10 @@ def arguments_of(
 def _argument(parameter: Parameter, name: str) -> FlowArgument:
     choices = () if parameter.enum_values is ABSENT else parameter.enum_values
     annotation = ANNOTATIONS.get(parameter.value_type, "str")
-    kinds = _DEFAULTS.get(annotation, (str, int, float))
     listed = are_of(annotation, choices) and len(set(choices)) == len(choices)
     description = "" if parameter.description is ABSENT else parameter.description
+    kinds = _DEFAULTS.get(annotation, (str, int, float))
+    known = (kinds, NoneType) if parameter.nullable else kinds
     if read_descriptions("\n".join((".", "Args:", *_lines(name, description)))) != {
         name: description
     }:
@@ -235,10 +220,11 @@ def _argument(parameter: Parameter, name: str) -> FlowArgument:
     return FlowArgument(
         name=name,
         type=annotation,
-        default=parameter.default if isinstance(parameter.default, kinds) else ABSENT,
+        default=parameter.default if isinstance(parameter.default, known) else ABSENT,
         choices=tuple(choices) if listed else (),
         description=description,
         limits=parameter.limits,
+        nullable=parameter.nullable,
     )
 
 

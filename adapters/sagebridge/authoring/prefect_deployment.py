@@ -132,4 +132,5 @@ def trigger_record(
         "arguments": dict(arguments),
         "declared": [write_parameter(one) for one in pipeline.declared],
         "limits": {one.name: thaw(one.limits) for one in pipeline.declared if one.limits},
+        "nullable": [one.name for one in pipeline.declared if one.nullable],
     }

@@ -39,6 +39,7 @@ class ValueType:
         limits: the constraints that a pipeline parameter can have, by JSON Schema's keyword.
         rules: further constraints, such as ``Strict(strict=True)``, as their source.
         enumeration: whether a value is a member of an Enum whose value is one of the choices.
+        json: ``list`` or ``dict``, if it is an OBJECT that is one.
     """
 
     name: str = ""
@@ -47,6 +48,7 @@ class ValueType:
     limits: Object = EMPTY
     rules: tuple[str, ...] = ()
     enumeration: bool = False
+    json: str = ""
 
     @property
     def parameter_type(self) -> str:
@@ -83,7 +85,8 @@ def value_type(hint: Any) -> ValueType:
             pass
     if isinstance(hint, type) and issubclass(hint, Enum):
         return replace(_choices([one.value for one in hint], False), enumeration=True)
-    return _OBJECT_TYPE
+    kind = get_origin(hint) or hint
+    return replace(_OBJECT_TYPE, json=kind.__name__ if kind in (list, dict) else "")
 
 
 def _union(found: list[ValueType], kinds: tuple[Any, ...]) -> ValueType:

@@ -109,6 +109,8 @@ def _parameter_line(parameter: Parameter) -> Text:
         line.append("  required", "yellow")
     else:
         line.append(f" = {printable(format_value(parameter.default))}")
+    if parameter.nullable:
+        line.append("  or null", "dim")
     if parameter.enum_values is not ABSENT:
         choices = ", ".join(format_value(choice) for choice in parameter.enum_values)
         line.append(f"  one of {printable(choices)}", "dim")
@@ -213,6 +215,8 @@ def _parameter_json(parameter: Parameter) -> dict[str, Any]:
         result["enum"] = thaw(parameter.enum_values)
     if parameter.limits:
         result["limits"] = thaw(parameter.limits)
+    if parameter.nullable:
+        result["nullable"] = True
     if parameter.description is not ABSENT:
         result["description"] = parameter.description
     return result

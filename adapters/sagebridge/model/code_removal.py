@@ -111,7 +111,7 @@ def _for_sagemaker(pipeline: Pipeline, *, fail: bool) -> tuple[Pipeline, tuple[L
     pipeline, lost = without(pipeline, _removed(pipeline), fail=fail)
     pipeline, asked = _without_templates(pipeline)
     pipeline, settings = _without_settings(pipeline)
-    pipeline, converted = with_json_strings(pipeline)
+    pipeline, converted = with_plain_parameters(pipeline)
     return pipeline, (*decided, *lost, *asked, *settings, *converted)
 
 
@@ -256,16 +256,30 @@ _SETTING_LOSSES: Mapping[str, tuple[str, Severity, str]] = MappingProxyType(
 """Code, severity and advice for the settings that change what happens; others are an ``info``."""
 
 
-def with_json_strings(pipeline: Pipeline) -> tuple[Pipeline, tuple[Loss, ...]]:
-    """The pipeline with strings of JSON as parameters in the place of lists and dicts."""
+def with_plain_parameters(pipeline: Pipeline) -> tuple[Pipeline, tuple[Loss, ...]]:
+    """The pipeline with the parameters that a definition can have.
+
+    A list or dict is a string of JSON. Null as the default is the empty string if that is allowed,
+    otherwise the parameter is required.
+    """
     parameters, losses = [], []
+
+    def report(what: str, advice: str = "") -> None:
+        losses.append(Loss("param-type", "changed", pipeline.name or "", what, "sagemaker", advice))
+
     for one in pipeline.declared:
+        name, default, instead = f"parameter {shown(one.name)}", one.default, ""
+        if one.nullable:
+            if default is None and one.value_type == "String" and not one.enum_values:
+                default, instead = "", ": it is empty"
+            elif default is None:
+                default, instead = ABSENT, ": it is required"
+            report(f"{name} may not be null{instead}", "choose a value that means 'not set'")
         if one.value_type in JSON_TYPES.values():
-            text = one.default if one.default is ABSENT else json.dumps(thaw(one.default))
-            one = replace(one, type="String", default=text)  # noqa: PLW2901 - the same one
-            what = f"parameter {shown(one.name)} is a list or dict; here it is a string of JSON"
-            losses.append(Loss("param-type", "changed", pipeline.name or "", what, "sagemaker"))
-        parameters.append(one)
+            default = default if default is ABSENT else json.dumps(thaw(default))
+            report(f"{name} is a list or dict; here it is a string of JSON")
+            one = replace(one, type="String")  # noqa: PLW2901 - the same one
+        parameters.append(replace(one, default=default, nullable=False))
     return replace(pipeline, parameters=tuple(parameters)) if losses else pipeline, tuple(losses)
 
 

@@ -42,6 +42,7 @@ class Parameter(Strict):
             ``exclusiveMinimum``, ``exclusiveMaximum`` and ``multipleOf`` of a number;
             ``minLength``, ``maxLength`` and ``pattern`` of a String. SageMaker does not have them.
         extra: every other key of the parameter, by AWS's name.
+        nullable: whether null is a value, too. A definition has no such parameter.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Parameter(Strict):
     description: str | Absent = ABSENT
     extra: Object = EMPTY
     limits: Object = EMPTY
+    nullable: bool = False
 
     if TYPE_CHECKING:
 
@@ -63,6 +65,7 @@ class Parameter(Strict):
             description: str | Absent = ABSENT,
             extra: Mapping[str, Value] = EMPTY,
             limits: Mapping[str, Value] = EMPTY,
+            nullable: bool = False,
         ) -> None: ...
 
     def __post_init__(self) -> None:
@@ -96,6 +99,8 @@ def coerce_one(parameter: Parameter, value: Value) -> Value:
 
     Raises :class:`ParameterValueError`.
     """
+    if value is None and parameter.nullable:
+        return None
     result = _typed(parameter.value_type, value)
     choices = parameter.enum_values
     if choices is not ABSENT and choices and result not in choices:

@@ -245,8 +245,8 @@ def execution_id_of(dag_id: str, run_id: str, start: datetime) -> str:
 def _parameters(pipeline: Pipeline, dag: Any, params: Mapping[str, Any]) -> dict[str, Any]:
     """The pipeline's parameters, coerced, from the params of a run.
 
-    Null means "" for a String that may be empty, otherwise not set. Raises ParameterError for
-    wrong types and unknown names.
+    Null of a parameter that is not nullable means "" for a String that may be empty, otherwise not
+    set. Raises ParameterError for wrong types and unknown names.
     """
     values = dict(params)
     values |= {
@@ -254,7 +254,9 @@ def _parameters(pipeline: Pipeline, dag: Any, params: Mapping[str, Any]) -> dict
         for one in pipeline.declared
         if may_be_empty(one) and params.get(one.name, "") is None
     }
-    declared = [one for one in pipeline.declared if values.get(one.name, "") is not None]
+    declared = [
+        one for one in pipeline.declared if one.nullable or values.get(one.name, "") is not None
+    ]
     names = {one.name for one in declared}
     given = {name: value for name, value in values.items() if name in names}
     unknown = {name: value for name, value in params.items() if name not in dag.params}

@@ -79,7 +79,7 @@ def prepare(home: Path, template: Path, pipeline: Pipeline, dag_id: str) -> None
         _make_database(template)
     shutil.copyfile(template, home / "airflow.db")
     code = any(isinstance(step, CarriedStep) for step in walk(pipeline))
-    if code or any(parameter.limits for parameter in pipeline.declared):
+    if code or any(one.limits or one.nullable for one in pipeline.declared):
         # They do not fit into a definition, so a DAG file is generated.
         own = pipeline if legal_id(pipeline.name or "pipeline") == dag_id else None
         text, _ = sagebridge.write(own or replace(pipeline, name=dag_id), "airflow")

@@ -25,7 +25,7 @@ from typing import Any
 import sagebridge
 from sagebridge.authoring.runnable import why_pipeline_not_runnable
 from sagebridge.errors import UsageError
-from sagebridge.model.code_removal import with_json_strings
+from sagebridge.model.code_removal import with_plain_parameters
 from sagebridge.model.display import word_set
 from sagebridge.model.pipeline import Pipeline
 from sagebridge_operators.lifecycle.attempt import FORMAT, Attempt, now
@@ -89,7 +89,7 @@ def valid_definition(
     in their own step.
     """
     require_runnable(pipeline, is_local)
-    checked = recorded_definition(with_json_strings(pipeline)[0])
+    checked = recorded_definition(with_plain_parameters(pipeline)[0])
     errors = [
         f"{found.message} [{found.code}]"
         for found in sagebridge.validate(checked)

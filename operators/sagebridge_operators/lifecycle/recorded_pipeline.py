@@ -1,7 +1,8 @@
 """The pipeline in the record of an execution: its definition, and the trigger rules of its steps.
 
 A definition has no key for trigger rules, so they are in its Metadata. They decide the state of
-steps that have not started, and the status of the execution.
+steps that have not started, and the status of the execution. The names of the parameters that may
+be null are there, too: a retry has their values.
 """
 
 from __future__ import annotations
@@ -29,9 +30,11 @@ def recorded_definition(pipeline: Pipeline) -> dict[str, Any]:
         for step in walk(pipeline)
         if (found := {one: step.engine.given[one] for one in _FIELDS if one in step.engine.given})
     }
-    if rules:
+    nullable = [one.name for one in pipeline.declared if one.nullable]
+    if rules or nullable:
         others = pipeline.metadata if isinstance(pipeline.metadata, Mapping) else {}
-        pipeline = replace(pipeline, metadata=Object({**others, _KEY: {"rules": rules}}))
+        own = {"rules": rules, **({"nullable": nullable} if nullable else {})}
+        pipeline = replace(pipeline, metadata=Object({**others, _KEY: own}))
     return definition(with_template_texts(pipeline))
 
 
@@ -41,15 +44,21 @@ def recorded_pipeline(records: ExecutionRecords, execution: str) -> Pipeline:
 
 
 def with_rules(pipeline: Pipeline) -> Pipeline:
-    """The pipeline of a recorded definition with its trigger rules."""
+    """The pipeline of a recorded definition with its trigger rules and nullable parameters."""
     metadata = pipeline.metadata
     if not isinstance(metadata, Mapping) or _KEY not in metadata:
         return pipeline
-    rules = metadata[_KEY]["rules"]
+    rules, nullable = metadata[_KEY]["rules"], metadata[_KEY].get("nullable", ())
     others = {name: value for name, value in metadata.items() if name != _KEY}
 
     def of(steps: Steps) -> Steps:
         ruled = (replace(one, engine=EngineSettings(**rules.get(one.name, {}))) for one in steps)
         return tuple(one.with_inner(of) for one in ruled)
 
-    return replace(pipeline, steps=of(pipeline.steps), metadata=Object(others) or ABSENT)
+    parameters = tuple(replace(one, nullable=one.name in nullable) for one in pipeline.declared)
+    return replace(
+        pipeline,
+        steps=of(pipeline.steps),
+        parameters=parameters or pipeline.parameters,
+        metadata=Object(others) or ABSENT,
+    )

@@ -79,6 +79,8 @@ class Resolver:
 
     def _text(self, value: Value) -> str:
         found = self._get(value) if isinstance(value, Get) else self(value)
+        if found is None and isinstance(value, Get) and value.root == "Parameters":
+            return "None"  # as Jinja and Python write it: a definition has no such parameter
         return text_of(printable(found))
 
     def source_of(self, value: Value) -> str:

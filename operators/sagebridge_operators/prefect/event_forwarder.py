@@ -107,7 +107,11 @@ class ForwardedTrigger:
     def of(cls, record: dict[str, Any]) -> ForwardedTrigger:
         trigger = EventTrigger(record["name"], record["pattern"], record["parameters"])
         declared = tuple(
-            replace(one, limits=record["limits"].get(one.name, {}))
+            replace(
+                one,
+                limits=record["limits"].get(one.name, {}),
+                nullable=one.name in record.get("nullable", ()),  # a record of an older release
+            )
             for one in map(read_parameter, record["declared"])
             if one is not None
         )

@@ -120,7 +120,7 @@ class FlowRun(PipelineBuilder):
 
     def __init__(self, context: Any) -> None:
         flow = context.flow
-        signature = list(read_signature(flow.fn, json=True))
+        signature = list(read_signature(flow.fn))
         super().__init__(flow.name, [one.parameter for one in signature if one.parameter])
         self._with_validators = frozenset(one.name for one in signature if one.type.rules)
         self.log = get_run_logger(context)

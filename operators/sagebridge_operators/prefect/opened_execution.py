@@ -164,8 +164,12 @@ def open_flow_run(
             values that no other engine accepts into numbers.
         settings: returns the settings of a step, or for None the defaults.
     """
-    # An optional argument may be None; a parameter of an execution may not.
-    parameters = {one: parameters[one] for one in parameters if given.get(one, "") is not None}
+    # A required String that may be null in a definition is an argument without default.
+    parameters = {
+        name: one
+        for name, one in parameters.items()
+        if one.nullable or given.get(name, "") is not None
+    }
     sent = {one: value for one, value in (info.parameters or {}).items() if one in parameters}
     unconverted = {
         one: value

@@ -9,7 +9,7 @@ from datetime import timedelta
 from functools import cache
 from typing import Any
 
-from sagebridge.authoring.dag_pipeline import TYPES, is_own, null_is_empty, param_type
+from sagebridge.authoring.dag_pipeline import TYPES, is_own, param_type
 from sagebridge.authoring.task_settings import OWN_ARGUMENTS
 from sagebridge.formats.airflow.dag_schedules import ScheduleReading, time_limits
 from sagebridge.formats.airflow.option_table import (
@@ -236,9 +236,6 @@ def _of_params(dag: Any) -> Iterator[Unsupported]:
             continue
         type_ = param.schema.get("type")
         types = type_ if isinstance(type_, list) else []
-        if "null" in types and not null_is_empty(param):
-            what = f"the param {shown(name)} may not be null in a pipeline"
-            yield Unsupported("param-type", "changed", what, "choose a value that means 'not set'")
         if others := [one for one in types if one not in ("null", declared)]:
             what = (
                 f"the param {shown(name)} may only be {declared} in a pipeline, "

@@ -20,6 +20,7 @@ from sagebridge.authoring.dag_pipeline import (
     TYPES,
     connection_of,
     is_constant,
+    is_nullable,
     own_arguments,
     param_type,
     pipeline_of,
@@ -116,9 +117,10 @@ class _DagReader:
             for name in dag.params
             if (type_ := param_type(dag.params.get_param(name))) is not None
         }
+        nullable = [name for name in types if is_nullable(dag.params.get_param(name))]
         types.update((name, one.value_type) for name, one in changed.items())
         self.changed = changed
-        self.values = Values(dag, types, converted=changed)
+        self.values = Values(dag, types, nullable, converted=changed)
         self.groups: dict[str, ItemMapping] = {}
         self.names: dict[str, str] = {}
         self.reports = Reports(dag, lines, self.tasks, self.names, frozenset(types))

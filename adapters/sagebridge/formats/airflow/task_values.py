@@ -99,6 +99,7 @@ class Values:
 
     Attributes:
         types: the types of its parameters, by name.
+        nullable: the parameters that may be null.
         outputs: the XComs of its tasks.
         converted: the parameters that have another type than their Param.
         needed: by parameter, the types of request fields that its own type does not fit.
@@ -112,6 +113,7 @@ class Values:
 
     dag: Any
     types: Mapping[str, str]
+    nullable: Collection[str] = ()
     outputs: dict[str, Output] = field(default_factory=dict)
     converted: Collection[str] = ()
     needed: dict[str, set[str]] = field(default_factory=dict)
@@ -274,7 +276,8 @@ class Values:
         if not is_expression(value):
             return str(value)
         if isinstance(value, Get) and value.root == "Parameters":
-            return value if self.types.get(value.name, "String") == "String" else join("", value)
+            is_text = self.types.get(value.name, "String") == "String"
+            return value if is_text and value.name not in self.nullable else join("", value)
         return value
 
     @property

@@ -413,7 +413,7 @@ def _argument(argument: ast.arg, default: ast.expr | None, description: str) -> 
     type_ = value_type_of_source(argument.annotation)
     value = ABSENT if default is None else _literal(default)
     if type_ is not None:
-        found = signature_argument(argument.arg, type_, value, description, json=True)
+        found = signature_argument(argument.arg, type_, value, description)
         if found.parameter is not None:
             return found
     raise UnsupportedSyntax(argument, "an argument that is not a string, number or boolean")

@@ -354,9 +354,12 @@ def annotation_of(argument: FlowArgument, names: Names) -> ast.expr:
     if schema:
         keys: list[ast.expr | None] = [ast.Constant(keyword) for keyword in schema]
         given["json_schema_extra"] = ast.Dict(keys, list(schema.values()))
-    if not given:
-        return annotation
-    return _subscript(names.use("Annotated"), annotation, call(names.use("Field"), **given))
+    if given:
+        field = call(names.use("Field"), **given)
+        annotation = _subscript(names.use("Annotated"), annotation, field)
+    if argument.nullable:
+        annotation = ast.BinOp(annotation, ast.BitOr(), ast.Constant(None))
+    return annotation
 
 
 def _subscript(base: ast.expr, *inside: ast.expr) -> ast.expr:

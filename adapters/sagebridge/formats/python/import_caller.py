@@ -101,9 +101,12 @@ class FileImporter:
         document = parse(json.dumps(found["definition"]), f"{file}#{found['name']}")
         pipeline, _ = read_definition(replace(document, envelope=found["envelope"]))
         pipeline = with_code(with_templates(pipeline, found["templates"]), found["code"], file)
-        if any(limits := found["limits"]):
-            declared = zip(pipeline.declared, limits, strict=True)
-            parameters = tuple(replace(one, limits=Object(own)) for one, own in declared)
+        if pipeline.declared:
+            declared = zip(pipeline.declared, found["parameters"], strict=True)
+            parameters = tuple(
+                replace(one, limits=Object(limits), nullable=nullable)
+                for one, (limits, nullable) in declared
+            )
             pipeline = replace(pipeline, parameters=parameters)
         ordered = sorted(found["losses"], key=lambda loss: int(loss["place"]))
         losses = (Loss(**{**loss, "place": f"{file}:{loss['place']}"}) for loss in ordered)

@@ -119,7 +119,7 @@ def describe(
         "line": line,
         "envelope": write_envelope(pipeline),
         "definition": definition(pipeline),
-        "limits": [thaw(one.limits) for one in pipeline.declared],
+        "parameters": [[thaw(one.limits), one.nullable] for one in pipeline.declared],
         "code": code_of(pipeline),
         "templates": templates,
         "engine": settings_json(pipeline.engine),

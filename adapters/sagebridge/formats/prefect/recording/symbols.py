@@ -16,6 +16,8 @@ from sagebridge.model.values import Absent, Object, Strict, Value
 
 PATHS = ("", OBJECT)
 """The types of a result whose items have paths."""
+OPTIONAL = "optional"
+"""The type of a string or number that may be None."""
 
 
 class RunTimeValueUsed(BaseException):

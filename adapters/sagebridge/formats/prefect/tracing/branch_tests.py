@@ -114,12 +114,9 @@ class Tests:
             return bool(self.owner.native(node, frame))
         match node.ops, values:
             case [ast.Is() | ast.IsNot() as operator], [left, None]:
-                is_set = self.owner.trace.is_set(left)
-                if not is_set and (not is_symbol(left) or left._made is None):
+                if not self.owner.trace.is_set(left):
                     raise NeedsCode(node)
-                empty = equals(definition_value(left), "")
-                found = empty if isinstance(operator, ast.Is) else Not(empty)
-                return isinstance(operator, ast.IsNot) if is_set else (found,)
+                return isinstance(operator, ast.IsNot)
         pairs = zip(values, node.ops, values[1:], strict=False)
         return tuple(_comparison(left, operator, right, node) for left, operator, right in pairs)
 

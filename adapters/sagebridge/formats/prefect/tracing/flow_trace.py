@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import FunctionType
-from typing import Any, get_origin
+from typing import Any, get_args, get_origin
 
 from sagebridge.authoring.file_arguments import in_definition_order, step_order
 from sagebridge.authoring.flow_signature import (
@@ -25,6 +25,7 @@ from sagebridge.formats.prefect.recording.code_recorder import CodeRecorder, dep
 from sagebridge.formats.prefect.recording.code_steps import Frame
 from sagebridge.formats.prefect.recording.step_tree import with_dependencies
 from sagebridge.formats.prefect.recording.symbols import (
+    OPTIONAL,
     NotFollowed,
     Symbol,
     UnsupportedValue,
@@ -58,7 +59,7 @@ class FlowTrace(CodeRecorder):
     ) -> None:
         super().__init__(flow.name, file, flow.fn.__code__.co_firstlineno)
         self.flow = flow
-        self.signature = list(read_signature(flow.fn, json=True))
+        self.signature = list(read_signature(flow.fn))
         self.arguments = [
             self._argument_of(one)
             for one in self.signature
@@ -73,12 +74,8 @@ class FlowTrace(CodeRecorder):
             self.report(*lost, line=self._first_line, who="the flow")
         for one in self.signature:
             line = file.argument_line(flow.fn, one.name)
-            if one.is_empty_none:
-                what = f"parameter {shown(one.name)} is empty instead of null"
-                self.report("param-type", "info", what, line=line, who="the flow")
             for part in one.losses:
-                if not one.is_empty_none or part[0] != "param-type":
-                    self.report(*part, line=line, who="the flow")
+                self.report(*part, line=line, who="the flow")
         for unsupported, line in imported:
             self.report(*unsupported, line=line)
 
@@ -90,7 +87,7 @@ class FlowTrace(CodeRecorder):
     def _argument_of(one: SignatureArgument) -> FlowArgument:
         if one.parameter is None:
             return FlowArgument(one.name, description=one.description)
-        return replace(one.parameter, default="") if one.is_empty_none else one.parameter
+        return one.parameter
 
     def result(self) -> tuple[Pipeline, tuple[Loss, ...]]:
         """The pipeline, and what is lost. Raises :class:`FlowError`."""
@@ -154,13 +151,15 @@ class FlowTrace(CodeRecorder):
         plain_value = Symbol(parameter(one.name), OBJECT)
         if one.parameter is not None:
             type_ = OBJECT if one.parameter.type in JSON_TYPES else TYPES[one.parameter.type]
+            if one.parameter.nullable and type_ != OBJECT:
+                type_ = OBJECT if type_ == "Boolean" else OPTIONAL
             plain_value = Symbol(parameter(one.name), type_)
-            kind = self.file.global_name(hint) if one.type.enumeration else None
-            if one.is_empty_none or kind:
-                code = "text or None" if kind is None else f"{kind}(text)"
-                plain_value._made = self._made_of(one.name, code)
+            kinds = filter(None, map(self.file.global_name, (hint, *get_args(hint))))
+            if one.type.enumeration and (kind := next(kinds, None)):
+                unless = "None if text is None else " if one.parameter.nullable else ""
+                plain_value._made = self._made_of(one.name, f"{unless}{kind}(text)")
             return plain_value
-        if (get_origin(hint) or hint) in (list, dict, tuple, set):
+        if (get_origin(hint) or hint) in (tuple, set):
             plain_value = Symbol(self._made_of(one.name, "json.loads(text)"), OBJECT)
         return plain_value
 
@@ -190,7 +189,7 @@ class FlowTrace(CodeRecorder):
         if type(get) is not Get or get.root != "Parameters":
             return False
         return not any(
-            one.name == get.name and (one.type.nullable or one.default is None)
+            one.name == get.name and one.parameter and one.parameter.nullable
             for one in self.signature
         )
 
