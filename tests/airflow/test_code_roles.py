@@ -14,6 +14,7 @@ from airflow.sdk import (
     DAG,
     BaseOperator,
     BaseSensorOperator,
+    Param,
     PokeReturnValue,
     TaskGroup,
     get_current_context,
@@ -34,6 +35,7 @@ from sagebridge_operators.airflow import (
     ShellStepOperator,
 )
 from tests.dagtest import new_id, play
+from tests.nullable import ARGUMENTS, CASES, seen
 
 pytestmark = [pytest.mark.airflow, pytest.mark.usefixtures("backend")]
 DONE, SKIPPED, FAILED, NEVER = "success", "skipped", "failed", "upstream_failed"
@@ -308,3 +310,15 @@ def test_operators_of_the_user_are_called() -> None:
         )
     played = play(dag)
     assert played.xcom("greet")["return_value"] == [3, "greet", played.run_id]
+
+
+@pytest.mark.airflow31
+@pytest.mark.parametrize(("given", "wanted"), CASES)
+def test_null_in_code(given: dict[str, Any], wanted: list[Any]) -> None:
+    params: Any = {
+        "day": Param(None, type=["null", "string"]),
+        "n": Param(None, type=["null", "integer"]),
+    }
+    with DAG(new_id("nullable"), params=params, schedule=None) as dag:
+        PythonStepOperator(task_id="seen", python_callable=seen, op_args=ARGUMENTS, context=True)
+    assert play(dag, given).xcom("seen")["return_value"] == wanted

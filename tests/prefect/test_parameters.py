@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from prefect import flow
+from prefect.utilities.schema_tools import ValidationError, validate
 
+from sagebridge.formats.prefect import live_server
+from sagebridge.formats.prefect.writer import write
 from sagebridge.model.expressions import join, parameter, plain
 from sagebridge.model.parameters import Parameter
-from sagebridge.model.pipeline import Step
+from sagebridge.model.pipeline import Pipeline, Step
+from sagebridge.model.values import EMPTY
+from sagebridge_operators.launch.prefect_deployments import schema
+from sagebridge_operators.prefect import finish, python
 from tests.fakes import FakeBackend, FakeSageMaker
+from tests.nullable import ARGUMENTS, CASES, DECLARED, seen
 from tests.prefect.conftest import Run, flow_of
 from tests.shapes import model, training
 
@@ -59,7 +69,7 @@ def test_optional_argument_is_a_parameter(
     played = play(flow_of(OPTIONAL), given)
     body = played.records.execution(played.id)
     assert body is not None
-    assert body["parameters"] == {"rate": rate}
+    assert body["parameters"] == {"rate": rate, "names": None}
     assert f"the rate is {rate}" in played.messages["Stop"]
 
 
@@ -74,12 +84,36 @@ def test_member_of_an_enumeration_is_its_value(
     assert f"stage {stage}" in str(played.state.message)
 
 
-def test_none_argument_is_not_a_parameter(play: Run, backend: FakeBackend) -> None:
+def test_none_is_a_value_of_a_parameter(play: Run, backend: FakeBackend) -> None:
     played = play(flow_of(OPTIONAL), {"rate": None})
     body = played.records.execution(played.id)
     assert body is not None
-    assert body["parameters"] == {}
-    assert "rate" in played.messages["Stop"]
+    assert body["parameters"] == {"rate": None, "names": None}
+    assert "the rate is None" in played.messages["Stop"]
+
+
+@pytest.mark.parametrize(("given", "wanted"), CASES)
+def test_null_in_code(
+    play: Run, backend: FakeBackend, given: dict[str, Any], wanted: list[Any]
+) -> None:
+    def body(day: str | None = None, n: int | None = None) -> Any:
+        python("seen", seen, args=ARGUMENTS, context=True)
+        return finish()
+
+    outputs = play(flow(body), given).steps["seen"].outputs
+    assert outputs is not None
+    assert outputs["return_value"] == wanted
+
+
+def test_a_deployment_accepts_null() -> None:
+    pipeline = Pipeline("nullable", (model("A"),), DECLARED)
+    known = schema(flow_of(write(pipeline)[0]), pipeline)
+    for value in (None, "a", "c"):
+        given = {"must": None, "mode": value, "n": value and 1, "share": value and 0.5}
+        with pytest.raises(ValidationError) if value == "c" else nullcontext():
+            validate(given, known, raise_on_error=True)
+    found = {one.name: replace(one, limits=EMPTY) for one in DECLARED}
+    assert dict(live_server._parameters(known)) == found
 
 
 @pytest.mark.parametrize("count", [2, 2.0])

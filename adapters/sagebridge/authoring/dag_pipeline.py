@@ -236,8 +236,8 @@ def param_schema(parameter: Parameter) -> dict[str, Any]:
     """The keys of the JSON schema of a parameter's Param, without its description.
 
     Airflow's trigger form rejects the value "" unless the Param may be null, and turns a cleared
-    field into null (isRequired in FlexibleForm.tsx and FieldString.tsx of its UI). The order of the
-    types says what null is: ``["null", "string"]`` has null itself, ``["string", "null"]`` has "".
+    field into null (isRequired in FlexibleForm.tsx and FieldString.tsx of its UI). So null is ""
+    with the types ``["string", "null"]``; it is a value itself with ``["null", "string"]``.
     """
     schema: dict[str, Any] = {"type": schema_type(parameter), **thaw(parameter.limits)}
     choices = parameter.enum_values or ()

@@ -62,6 +62,9 @@ _OBJECT_TYPE = ValueType(OBJECT)
 class FieldInfo(SimpleNamespace):
     """Pydantic's ``Field`` in a source file that is only parsed."""
 
+    def __hash__(self) -> int:  # a member of a Union has one
+        return id(self)
+
 
 def value_type(hint: Any) -> ValueType:
     """The type of an evaluated annotation."""

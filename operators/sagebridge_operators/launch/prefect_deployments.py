@@ -316,7 +316,8 @@ def schema(flow: Flow[..., Any], pipeline: Pipeline) -> dict[str, Any]:
             one = found["properties"][argument.name]
             one["title"] = parameter.name
             if parameter.enum_values is not ABSENT:
-                one.setdefault("enum", thaw(parameter.enum_values))
+                null = [None] if parameter.nullable else []
+                one.setdefault("enum", [*thaw(parameter.enum_values), *null])
             if parameter.description is not ABSENT:
                 one["description"] = parameter.description
     return {**found, "additionalProperties": False}

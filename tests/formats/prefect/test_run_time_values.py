@@ -15,10 +15,12 @@ from sagebridge.formats.sagemaker.validator import validate
 from sagebridge.model.code_removal import without_carried, without_stubs
 from sagebridge.model.code_steps import PythonStep
 from sagebridge.model.conditions import equals
-from sagebridge.model.expressions import get, parameter
+from sagebridge.model.expressions import get, join, parameter
 from sagebridge.model.for_each import ForEachStep
 from sagebridge.model.losses import CODES, Loss
+from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import ConditionStep, Pipeline, walk
+from sagebridge.model.values import Value
 
 pytestmark = pytest.mark.prefect
 
@@ -115,22 +117,27 @@ def test_parameter_has_the_type_of_the_other_side(traced: ReadFlow, test: str, t
         ("total(scored(x)['sizes'])", ["scored", "total"]),
         ("total(two(x).get('sizes'))", ["two", "value", "total"]),
         ("one(x.split(','))", ["value", "one"]),
-        ("one(names)", ["names", "one"]),
-        ("one({'a': names[0]})", ["names", "one"]),
+        ("one(names)", ["one"]),
+        ("one({'a': names[0]})", ["value", "one"]),
+        ("one(f'{names}')", ["value", "one"]),
+        ("one.map(names)", ["one-map", "one-item"]),
+        ("one(rest)", ["rest", "one"]),
         ("total(json.loads(two(x)))", ["two", "value", "total"]),
     ],
 )
 def test_lists_and_dicts_pass_from_step_to_step(
     traced: ReadFlow, call: str, steps: list[str]
 ) -> None:
-    pipeline, losses = traced(f"import json\n@flow\ndef f(x: str, names: list[str]):\n    {call}\n")
+    pipeline, losses = traced(
+        f"import json\n@flow\ndef f(x: str, names: list[str], rest: set[str]):\n    {call}\n"
+    )
     assert names(pipeline) == steps
     assert at_lines(losses) == [(3, "changed", "param-type")]
-    assert set(parameters(pipeline)) == {"x", "names"}
+    assert parameters(pipeline) == {"x": "String", "names": "Array", "rest": "String"}
 
 
-def test_list_argument_is_decoded_by_a_step(traced: ReadFlow) -> None:
-    pipeline, _ = traced("@flow\ndef f(names: list[str]):\n    two(names[0])\n")
+def test_tuple_argument_is_decoded_by_a_step(traced: ReadFlow) -> None:
+    pipeline, _ = traced("@flow\ndef f(names: tuple[str, ...]):\n    two(names[0])\n")
     code, task = pipeline.steps
     assert isinstance(code, PythonStep)
     scope: dict[str, Any] = {}
@@ -139,24 +146,64 @@ def test_list_argument_is_decoded_by_a_step(traced: ReadFlow) -> None:
     assert task.arguments["args"] == (get("Steps.names.return_value[0]"),)
 
 
-def test_empty_string_is_none(traced: ReadFlow) -> None:
+@pytest.mark.parametrize(
+    ("code", "value", "wanted"),
+    [
+        ("folder is None", None, True),
+        ("folder", "", False),
+        ("folder == 'a'", None, False),
+        ("size and size > 3", None, None),
+        ("not yes", None, True),
+    ],
+)
+def test_argument_that_may_be_none_is_tested_by_code(
+    traced: ReadFlow, code: str, value: Any, wanted: object
+) -> None:
+    """A condition of SageMaker does not compare null."""
     pipeline, losses = traced(
-        "@flow\ndef f(folder: str | None = None):\n"
-        "    if folder is None:\n        one(1)\n"
-        "    two(folder or 'x')\n    one(folder)\n"
+        "from typing import Optional\n"
+        "@flow\ndef f(folder: str = None, size: int | None = None, yes: Optional[bool] = None):\n"
+        f"    if {code}:\n        one(folder)\n"
     )
-    assert [(one.name, one.default) for one in pipeline.declared] == [("folder", "")]
-    assert at_lines(losses) == [(2, "info", "param-type")]
-    condition = pipeline.step("Condition")
-    assert isinstance(condition, ConditionStep)
-    assert condition.conditions == (equals(parameter("folder"), ""),)
-    code, last = pipeline.step("folder"), pipeline.step("one-2")
-    assert isinstance(code, PythonStep)
-    assert last is not None
+    assert losses == []
+    assert [(one.default, one.nullable) for one in pipeline.declared] == [(None, True)] * 3
+    test, condition, task = walk(pipeline)
+    assert isinstance(test, PythonStep)
     scope: dict[str, Any] = {}
-    exec(code.function.code, scope)
-    assert [scope["folder"](one) for one in ("", "a")] == [None, "a"]
-    assert last.arguments["args"] == (get("Steps.folder.return_value"),)
+    exec(test.function.code, scope)
+    assert scope[test.function.name](value) == bool(wanted)
+    assert isinstance(condition, ConditionStep)
+    assert condition.conditions == (equals(get(f"Steps.{test.name}.return_value"), True),)
+    assert task.arguments["args"] == (parameter("folder"),)
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("f's3://{folder}/{size}'", join("", "s3://", parameter("folder"), "/", parameter("size"))),
+        ("f'{yes}'", get("Steps.value.return_value")),
+    ],
+)
+def test_text_of_an_argument_that_may_be_none(traced: ReadFlow, text: str, wanted: Value) -> None:
+    pipeline, losses = traced(
+        "@flow\ndef f(folder: str | None, size: int | None = None, yes: bool | None = None):\n"
+        f"    one({text})\n"
+    )
+    assert losses == []
+    assert pipeline.steps[-1].arguments["args"] == (wanted,)
+
+
+def test_enumeration_that_may_be_none(traced: ReadFlow) -> None:
+    pipeline, losses = traced(
+        SIGNATURE + "@flow\ndef f(mode: Mode | None = None):\n    one(mode)\n"
+    )
+    assert losses == []
+    assert pipeline.declared == (
+        Parameter("mode", default=None, enum_values=("fast", "slow"), nullable=True),
+    )
+    made, _ = pipeline.steps
+    assert isinstance(made, PythonStep)
+    assert "mode = None if text is None else Mode(text)" in made.function.code
 
 
 def test_map_over_several_lists(traced: ReadFlow) -> None:
@@ -189,10 +236,10 @@ def test_text_of_a_date_argument_is_joined(traced: ReadFlow) -> None:
     assert "Parameters.day" in json.dumps(definition(pipeline)["Steps"])
 
 
-def test_step_that_needs_a_list_is_dropped(traced: ReadFlow) -> None:
+def test_step_that_needs_a_tuple_is_dropped(traced: ReadFlow) -> None:
     pipeline, losses = traced(
         "from sagebridge_operators.prefect import finish, model\n"
-        "@flow\ndef f(subnets: list[str]):\n"
+        "@flow\ndef f(subnets: tuple[str, ...]):\n"
         "    a = model('A', arguments={'VpcConfig': {'Subnets': subnets}})\n"
         "    model('B', arguments={'X': a.properties.ModelName})\n"
         "    return finish()\n"
@@ -321,11 +368,11 @@ class Config(BaseModel):
 
 """
 ARGUMENTS = {
-    "a: float | None = 0.2": ("Float", 0.2, None, ["param-type"]),
-    "a: Optional[int] = None": ("Integer", None, None, ["param-type"]),
-    "a: str = None": ("String", "", None, ["param-type"]),
+    "a: float | None = 0.2": ("Float", 0.2, None, []),
+    "a: Optional[int] = None": ("Integer", None, None, []),
+    "a: str = None": ("String", None, None, []),
     "a: Literal['x', 'y'] = 'x'": ("String", "x", ["x", "y"], []),
-    "a: Optional[Literal[1, 2]] = 1": ("Integer", 1, [1, 2], ["param-type"]),
+    "a: Optional[Literal[1, 2]] = 1": ("Integer", 1, [1, 2], []),
     "a: Mode = Mode.FAST": ("String", "fast", ["fast", "slow"], []),
     "a: Level": ("String", None, ["low", "high"], []),
     "a: Annotated[int, 'rows'] = 2": ("Integer", 2, None, []),
@@ -334,13 +381,16 @@ ARGUMENTS = {
     "a: int = Field(default=3, le=9)": ("Integer", 3, None, []),
     "a: Uri": ("String", None, None, []),
     "a: int | float = 1": ("Float", 1, None, []),
-    "a: 'str | None' = 'q'": ("String", "q", None, ["param-type"]),
+    "a: 'str | None' = 'q'": ("String", "q", None, []),
     "a: Config": ("String", None, None, ["param-type"]),
-    "a: dict[str, str]": ("String", None, None, ["param-type"]),
+    "a: dict[str, str]": ("Object", None, None, []),
+    "a: list[int] | None = None": ("Array", None, None, []),
+    "a: tuple[int, ...]": ("String", None, None, ["param-type"]),
     "a: Config = Config()": (None, None, None, ["param-type"]),
     "a: list = [1]": ("Array", [1], None, []),
     "a: int | str = 1": (None, None, None, ["param-type"]),
     "a=3": ("Integer", 3, None, []),
+    "a=None": ("String", None, None, []),
     "a: Any = 3": ("Integer", 3, None, []),
 }
 
@@ -358,6 +408,7 @@ def test_every_kind_of_argument(tmp_path: Path) -> None:
         ARGUMENTS.items(), read_all(file), strict=True
     ):
         type_, default, choices, codes = wanted
+        assert pipeline.declared[-1].nullable is ("None" in argument or "Opt" in argument)
         found = {one["Name"]: one for one in definition(pipeline)["Parameters"]}
         assert found.get("a", {}).get("Type") == type_, argument
         assert found.get("a", {}).get("DefaultValue") == default, argument

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+from sagebridge.authoring.dag_pipeline import TYPES
 from sagebridge.authoring.file_arguments import parameter_of
 from sagebridge.errors import MissingExtra, ServiceError, SourceError
 from sagebridge.formats.prefect.deployment_file import flat, flow_of, resolved
@@ -26,7 +27,6 @@ SCHEME = "prefect://"
 _ON_A_POOL = ("work_pool_name", "work_queue_name", "job_variables")
 _OPTIONS = ("parameters", "paused", "description", "tags", "version", "concurrency_limit")
 """The fields of a deployment that are read or reported."""
-_TYPES = {"string": "String", "integer": "Integer", "number": "Float", "boolean": "Boolean"}
 _WORKING_DIRECTORY = "prefect.deployments.steps.set_working_directory"
 
 
@@ -139,16 +139,21 @@ def _parameters(schema: Mapping[str, Any]) -> Iterator[tuple[str, Parameter]]:
     """The parameters by the flow's arguments; `sagebridge deploy` puts their names into titles."""
     required = schema.get("required") or ()
     for argument, given in (schema.get("properties") or {}).items():
-        if not isinstance(given, Mapping) or given.get("type") not in _TYPES:
+        if not isinstance(given, Mapping):
+            continue
+        kinds = [one for one in given.get("anyOf") or () if isinstance(one, Mapping)]
+        own = [one for one in kinds if one.get("type") != "null"]
+        given = {**given, **own[0]} if len(own) == 1 else given  # noqa: PLW2901 - of `str | None`
+        if given.get("type") not in TYPES:
             continue
         members = {
             "Name": given.get("title") or argument,
-            "Type": _TYPES[given["type"]],
+            "Type": TYPES[given["type"]],
             "DefaultValue": ABSENT if argument in required else given.get("default", ABSENT),
             "EnumValues": given.get("enum", ABSENT),
             "Description": given.get("description", ABSENT),
         }
-        if (parameter := parameter_of(members)) is not None:
+        if (parameter := parameter_of(members, nullable=len(own) < len(kinds))) is not None:
             yield argument, parameter
 
 

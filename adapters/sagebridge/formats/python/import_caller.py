@@ -23,7 +23,6 @@ from sagebridge.model.functions import Function
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import Pipeline, walk
 from sagebridge.model.schedules import Schedule
-from sagebridge.model.values import Object
 
 LIMIT = 60.0
 """Time limit for one file, in seconds."""
@@ -101,13 +100,9 @@ class FileImporter:
         document = parse(json.dumps(found["definition"]), f"{file}#{found['name']}")
         pipeline, _ = read_definition(replace(document, envelope=found["envelope"]))
         pipeline = with_code(with_templates(pipeline, found["templates"]), found["code"], file)
-        if pipeline.declared:
-            declared = zip(pipeline.declared, found["parameters"], strict=True)
-            parameters = tuple(
-                replace(one, limits=Object(limits), nullable=nullable)
-                for one, (limits, nullable) in declared
-            )
-            pipeline = replace(pipeline, parameters=parameters)
+        if details := found["parameters"]:
+            declared = (replace(one, **details.get(one.name, {})) for one in pipeline.declared)
+            pipeline = replace(pipeline, parameters=tuple(declared))
         ordered = sorted(found["losses"], key=lambda loss: int(loss["place"]))
         losses = (Loss(**{**loss, "place": f"{file}:{loss['place']}"}) for loss in ordered)
         pipeline = replace(

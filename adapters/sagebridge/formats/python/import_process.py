@@ -119,7 +119,11 @@ def describe(
         "line": line,
         "envelope": write_envelope(pipeline),
         "definition": definition(pipeline),
-        "parameters": [[thaw(one.limits), one.nullable] for one in pipeline.declared],
+        "parameters": {
+            one.name: {"limits": thaw(one.limits), "nullable": one.nullable}
+            for one in pipeline.declared
+            if one.limits or one.nullable
+        },
         "code": code_of(pipeline),
         "templates": templates,
         "engine": settings_json(pipeline.engine),

@@ -14,10 +14,12 @@ from sagebridge.authoring.value_types import OBJECT
 from sagebridge.model.expressions import Get, Index, Join, Key, Properties
 from sagebridge.model.values import Absent, Object, Strict, Value
 
-PATHS = ("", OBJECT)
-"""The types of a result whose items have paths."""
 OPTIONAL = "optional"
 """The type of a string or number that may be None."""
+JSON = "json"
+"""The type of a list, a dict, or a Boolean that may be None: only code makes it a string."""
+PATHS = ("", OBJECT, JSON)
+"""The types of a result whose items have paths."""
 
 
 class RunTimeValueUsed(BaseException):

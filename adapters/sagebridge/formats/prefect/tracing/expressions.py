@@ -11,11 +11,11 @@ from contextlib import suppress
 from types import CoroutineType, FunctionType
 from typing import TYPE_CHECKING, Any
 
-from sagebridge.authoring.value_types import OBJECT
 from sagebridge.errors import FlowError
 from sagebridge.formats.prefect.recording import code_steps
 from sagebridge.formats.prefect.recording.code_steps import Frame, handle_type, result_type
 from sagebridge.formats.prefect.recording.symbols import (
+    JSON,
     NeedsCode,
     NotFollowed,
     RunTimeValueUsed,
@@ -503,5 +503,5 @@ def _joins(value: Any) -> bool:
     if value._code is not None:
         return False
     if type(get) is Get and get.root in ("Parameters", "Execution"):
-        return value._type not in ("Boolean", OBJECT)
+        return value._type not in ("Boolean", JSON)
     return value._type in ("String", "Integer")

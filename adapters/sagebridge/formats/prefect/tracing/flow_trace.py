@@ -25,6 +25,7 @@ from sagebridge.formats.prefect.recording.code_recorder import CodeRecorder, dep
 from sagebridge.formats.prefect.recording.code_steps import Frame
 from sagebridge.formats.prefect.recording.step_tree import with_dependencies
 from sagebridge.formats.prefect.recording.symbols import (
+    JSON,
     OPTIONAL,
     NotFollowed,
     Symbol,
@@ -150,9 +151,9 @@ class FlowTrace(CodeRecorder):
         hint = read_hints(self.flow.fn).get(one.name)
         plain_value = Symbol(parameter(one.name), OBJECT)
         if one.parameter is not None:
-            type_ = OBJECT if one.parameter.type in JSON_TYPES else TYPES[one.parameter.type]
-            if one.parameter.nullable and type_ != OBJECT:
-                type_ = OBJECT if type_ == "Boolean" else OPTIONAL
+            type_ = JSON if one.parameter.type in JSON_TYPES else TYPES[one.parameter.type]
+            if one.parameter.nullable and type_ != JSON:
+                type_ = JSON if type_ == "Boolean" else OPTIONAL
             plain_value = Symbol(parameter(one.name), type_)
             kinds = filter(None, map(self.file.global_name, (hint, *get_args(hint))))
             if one.type.enumeration and (kind := next(kinds, None)):
