@@ -23,6 +23,7 @@ from sagebridge_operators.lifecycle.step_states import status
 from sagebridge_operators.lifecycle.step_task import StepTask
 from tests.fakes import FakeBackend
 from tests.lifecycle.conftest import EXECUTION
+from tests.nullable import DECLARED
 
 
 def code(name: str, *needs: str, **settings: object) -> PythonStep:
@@ -66,9 +67,12 @@ def run(records: ExecutionRecords, backend: FakeBackend) -> None:
             assert step.name == "Load"
 
 
-def test_record_keeps_rules(records: ExecutionRecords, backend: FakeBackend) -> None:
-    records.describe(EXECUTION.id, recorded_definition(PIPELINE))
+def test_record_keeps_rules_and_nullable_parameters(records: ExecutionRecords, backend: FakeBackend) -> None:
+    pipeline = replace(PIPELINE, parameters=DECLARED)
+    records.describe(EXECUTION.id, recorded_definition(pipeline))
     found = recorded_pipeline(records, EXECUTION.id)
+    nullable = [one.name for one in found.declared if one.nullable]
+    assert nullable == [one.name for one in DECLARED if one.nullable]
     assert found.metadata == PIPELINE.metadata
     engines = [step.engine for step in found.steps]
     assert engines == [step.engine for step in PIPELINE.steps]

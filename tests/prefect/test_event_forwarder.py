@@ -31,7 +31,8 @@ from sagebridge_operators.prefect.event_forwarder import (
 pytestmark = pytest.mark.prefect
 QUEUE = "https://sqs.eu-central-1.amazonaws.com/123456789012/uploads"
 SIZE = Parameter("Size", "Integer", 1, limits={"maximum": 100})
-PIPELINE = Pipeline("P", parameters=[Parameter("InputData"), SIZE])
+MODE = Parameter("Mode", default=None, nullable=True)
+PIPELINE = Pipeline("P", parameters=[Parameter("InputData"), SIZE, MODE])
 PARAMETERS = {"InputData": "s3://raw/<$.detail.object.key>", "Size": "$.detail.object.size"}
 
 

@@ -62,8 +62,7 @@ _OBJECT_TYPE = ValueType(OBJECT)
 class FieldInfo(SimpleNamespace):
     """Pydantic's ``Field`` in a source file that is only parsed."""
 
-    def __hash__(self) -> int:  # a member of a Union has one
-        return id(self)
+    __hash__ = object.__hash__  # type: ignore[assignment]  # a member of a Union has one
 
 
 def value_type(hint: Any) -> ValueType:
