@@ -67,7 +67,9 @@ def run(records: ExecutionRecords, backend: FakeBackend) -> None:
             assert step.name == "Load"
 
 
-def test_record_keeps_rules_and_nullable_parameters(records: ExecutionRecords, backend: FakeBackend) -> None:
+def test_record_keeps_rules_and_nullable_parameters(
+    records: ExecutionRecords, backend: FakeBackend
+) -> None:
     pipeline = replace(PIPELINE, parameters=DECLARED)
     records.describe(EXECUTION.id, recorded_definition(pipeline))
     found = recorded_pipeline(records, EXECUTION.id)
