@@ -120,7 +120,7 @@ class _DagReader:
         nullable = [name for name in types if is_nullable(dag.params.get_param(name))]
         types.update((name, one.value_type) for name, one in changed.items())
         self.changed = changed
-        self.values = Values(dag, types, nullable, converted=changed)
+        self.values = Values(dag, types, converted=changed, nullable=nullable)
         self.groups: dict[str, ItemMapping] = {}
         self.names: dict[str, str] = {}
         self.reports = Reports(dag, lines, self.tasks, self.names, frozenset(types))

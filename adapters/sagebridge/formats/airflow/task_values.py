@@ -99,7 +99,6 @@ class Values:
 
     Attributes:
         types: the types of its parameters, by name.
-        nullable: the parameters that may be null.
         outputs: the XComs of its tasks.
         converted: the parameters that have another type than their Param.
         needed: by parameter, the types of request fields that its own type does not fit.
@@ -108,12 +107,12 @@ class Values:
         loop: the mapped group of the task that is read.
         lists: by task in a mapped group, the ForEach whose results are those of the task.
         mapped: by the id of a group's ``expand()``, the value of each argument.
+        nullable: the parameters that may be null.
         own_params: the params of the task that is read that the DAG does not have.
     """
 
     dag: Any
     types: Mapping[str, str]
-    nullable: Collection[str] = ()
     outputs: dict[str, Output] = field(default_factory=dict)
     converted: Collection[str] = ()
     needed: dict[str, set[str]] = field(default_factory=dict)
@@ -122,6 +121,7 @@ class Values:
     loop: str | None = None
     lists: dict[str, str] = field(default_factory=dict)
     mapped: dict[int, Mapping[str, Value]] = field(default_factory=dict)
+    nullable: Collection[str] = ()
     own_params: Mapping[str, Any] = field(default_factory=dict)
     _environment: Any = None
     _unsupported: list[Any] = field(default_factory=list)
