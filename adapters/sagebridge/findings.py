@@ -10,7 +10,8 @@ from typing import Any, Literal
 class Finding:
     """One problem in a definition.
 
-    ``pointer`` is a JSON pointer (RFC 6901) into the definition; ``line`` counts from 1.
+    ``pointer`` is a JSON pointer (RFC 6901) into the definition; ``line`` and ``column`` count from
+    1. The column is that of the value, or of its key in an object.
     """
 
     code: str
@@ -18,6 +19,7 @@ class Finding:
     pointer: str
     line: int
     message: str
+    column: int = 1
 
     def __str__(self) -> str:
         """``12: error: step A: … [unknown-step] /Steps/0/…``, the format of compilers."""

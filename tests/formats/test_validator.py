@@ -194,7 +194,8 @@ class TestDocuments:
         ]
         for finding in found:
             place = text.splitlines()[finding.line - 1]
-            assert finding.pointer.rpartition("/")[2] in place or place.strip() == '"C"'
+            last = finding.pointer.rpartition("/")[2]
+            assert place[finding.column - 1 :].startswith((f'"{last}"', '"C"')), finding
 
     def test_envelope(self) -> None:
         definition = json.dumps({"Version": "2020-12-01", "Steps": []}, indent=1)

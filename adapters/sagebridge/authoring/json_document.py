@@ -121,11 +121,20 @@ class Document:
             pointer = pointer.rpartition("/")[0]
         return self.positions.get(pointer, 0)
 
-    def line(self, pointer: str) -> int:
-        """The line of the value at a pointer, from 1; in the outer document, if there is one."""
+    def place(self, pointer: str) -> tuple[int, int]:
+        """The line and column of the value at a pointer, from 1; in the outer document, if any.
+
+        The column is that of the value's key, if it has one.
+        """
         if self.outer is not None:
-            return self.outer.line(self.inside)
-        return bisect_left(self._line_ends, self.offset(pointer)) + 1
+            return self.outer.place(self.inside)
+        offset = self.offset(pointer)
+        line = bisect_left(self._line_ends, offset)
+        return line + 1, offset - (self._line_ends[line - 1] if line else -1)
+
+    def line(self, pointer: str) -> int:
+        """The line of :meth:`place`."""
+        return self.place(pointer)[0]
 
     @cached_property
     def _line_ends(self) -> list[int]:

@@ -33,7 +33,8 @@ def validate(source: Any) -> tuple[Finding, ...]:
     except MalformedJson as error:
         position = f"line {error.line}, column {error.column}"
         line = error.holder or error.line
-        return (Finding("malformed-json", "error", position, line, error.reason),)
+        column = 1 if error.holder else error.column
+        return (Finding("malformed-json", "error", position, line, error.reason, column),)
     except SourceError as error:
         return (unreadable(error),)
     return validate_document(document)
@@ -54,11 +55,13 @@ def validate_document(document: Document) -> tuple[Finding, ...]:
     """
     problems = {one for one in _problems(document) if not _is_variable(document, one.pointer)}
     ordered = sorted(problems, key=lambda one: (document.offset(one.pointer), *one))
-    found = (
-        Finding(one.code, one.severity, one.pointer, document.line(one.pointer), one.message)
-        for one in ordered
-    )
+    found = (_finding(document, one) for one in ordered)
     return (*found, *_schedule_findings(document))
+
+
+def _finding(document: Document, problem: Problem) -> Finding:
+    line, column = document.place(problem.pointer)
+    return Finding(problem.code, problem.severity, problem.pointer, line, problem.message, column)
 
 
 def _schedule_findings(document: Document) -> Iterator[Finding]:
