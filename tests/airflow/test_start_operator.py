@@ -225,7 +225,7 @@ def test_slot_starts_one_run_with_converted_values() -> None:
 
 def test_run_is_started_once(backend: FakeBackend) -> None:
     given = pipeline(schedules=[Schedule("a", "rate(1 day)", parameters={"Count": "4"})])
-    main, small = dag_builder._dags(given, new_id(), {}, {})
+    main, small = dag_builder.all_dags(given, new_id(), {}, {})
     store(main)
 
     states = [play(small, at=SLOT).states for _ in range(2)]

@@ -52,11 +52,20 @@ from sagebridge_operators.airflow.step_operators import (
 class Definition:
     """A file with a definition or a CreatePipeline document.
 
-    ``name`` is the name of the pipeline if the file has none.
+    ``path`` is the one that the user sees.
     """
 
     path: Path
-    name: str
+
+    @property
+    def name(self) -> str:
+        """The name of the pipeline if the file has none."""
+        return self.path.parent.name if self.path.name == "definition.json" else self.path.stem
+
+    def named(self, pipeline: Pipeline, read_from: Path) -> Pipeline:
+        """The pipeline, which has the name of the file that was read unless it has its own."""
+        named_after_file = pipeline.name in (None, read_from.stem)
+        return replace(pipeline, name=self.name) if named_after_file else pipeline
 
     def may_have_id(self, dag_id: str) -> bool:
         """Whether the DAG of this file may have this id; found without reading the pipeline."""
@@ -79,9 +88,7 @@ class Definition:
         except OSError as error:
             return f"{self.path}: {error.strerror}"
         read = _read(self.path, stat.st_mtime_ns, stat.st_size)
-        if isinstance(read, Pipeline) and read.name in (None, self.path.stem):
-            return replace(read, name=self.name)
-        return read
+        return self.named(read, self.path) if isinstance(read, Pipeline) else read
 
 
 @lru_cache(maxsize=4096)
@@ -129,11 +136,11 @@ def build(
 
     Raises TypeError for an argument that neither the DAG nor its operators have.
     """
-    _check_arguments("build()", dag_args, operator_args)
-    return _dags(pipeline, dag_id, dag_args, operator_args)[0]
+    check_arguments("build()", dag_args, operator_args)
+    return all_dags(pipeline, dag_id, dag_args, operator_args)[0]
 
 
-def _dags(
+def all_dags(
     pipeline: Pipeline,
     dag_id: str | None,
     dag_args: Mapping[str, Any],
@@ -208,7 +215,7 @@ def _most_tasks(pipeline: Pipeline) -> int:
     return max(1, sum(own) + len(loops))
 
 
-def _check_arguments(
+def check_arguments(
     function: str, dag_args: Mapping[str, Any], operator_args: Mapping[str, Any]
 ) -> None:
     """Raises TypeError for unknown arguments: default_args of a DAG may have any name."""
@@ -306,10 +313,10 @@ def load_folder(
     the reason, since an exception would hide the other DAGs. When Airflow starts a task, only the
     DAG of that task is built. Raises TypeError for an unknown argument.
     """
-    _check_arguments("load_folder()", dag_args, operator_args)
+    check_arguments("load_folder()", dag_args, operator_args)
     folder = Path(folder)
     definitions = [
-        Definition(path, path.parent.name if path.name == "definition.json" else path.stem)
+        Definition(path)
         for path in sorted((*folder.glob("*.json"), *folder.glob("*/definition.json")))
     ]
     given = (dag_args, operator_args)
@@ -348,7 +355,9 @@ def _build_one(definitions: Sequence[Definition], wanted: str, given: _Given) ->
 def _build(definition: Definition, given: _Given) -> list[DAG]:
     read = definition.read()
     return (
-        [_error_dag(definition.name, read)] if isinstance(read, str) else _dags(read, None, *given)
+        [_error_dag(definition.name, read)]
+        if isinstance(read, str)
+        else all_dags(read, None, *given)
     )
 
 
