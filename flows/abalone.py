@@ -28,8 +28,7 @@ def abalone_pipeline(
     InputData: str = "s3://sagebridge-abalone/data/abalone-dataset.csv",
     BatchData: str = "s3://sagebridge-abalone/data/abalone-dataset-batch.csv",
     MseThreshold: float = 6.0,
-) -> object:
-    """AbalonePipeline."""
+):
     begin(
         definition={
             "Metadata": {},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -92,6 +93,18 @@ def test_written_files_have_the_notes(write: Any) -> None:
     assert "    # why\\n#  and more\n    " in text
     assert "p: a" in text
     assert '"""date\nuptime | sort\n"""' in text
+
+
+def test_flow_files_leave_out_what_they_do_not_need() -> None:
+    pipeline = _pipeline(SourceNotes())
+    text = prefect_writer.write(pipeline)[0]
+    assert "def p():\n" in text
+    assert '"""p."""' not in text
+    assert "stop_jobs" not in text
+    job = Step("train", "Training", freeze({}))
+    with_job = prefect_writer.write(replace(pipeline, steps=(*pipeline.steps, job)))[0]
+    assert "on_cancellation=[stop_jobs]" in with_job
+    assert "on_crashed=[stop_jobs]" in with_job
 
 
 @pytest.mark.parametrize("write", WRITERS)

@@ -222,7 +222,8 @@ class _Run:
             return
         if len(result) > 1 and not (self.output and self.into_folder):
             names = ", ".join(f"{source}#{one.pipeline.name}" for one in result)
-            fix = f"select one of them ({names}) or pass an output folder with -o"
+            folder = self.output if self.output and not self.output.suffix else "FOLDER"
+            fix = f"select one of them ({names}) or write all to a folder with -o {folder}/"
             self._fail(source, SourceError(source, f"contains {len(result)} pipelines", fix))
             return
         for one in result:

@@ -42,7 +42,7 @@ from sagebridge.model.connections import (
 from sagebridge.model.graph import in_order
 from sagebridge.model.limits import FIELD_ARGUMENTS, is_portable
 from sagebridge.model.losses import Loss
-from sagebridge.model.pipeline import Pipeline, Step
+from sagebridge.model.pipeline import Pipeline, Step, walk
 from sagebridge.model.step_types import OPERATOR_TYPES
 from sagebridge.model.values import ABSENT, EMPTY
 
@@ -63,6 +63,10 @@ _MODULES = {
 _IMPORTABLE = frozenset((*PREFECT_NAMES, *(row.function for row in OPERATOR_TYPES.values())))
 _CODE_FUNCTIONS = {PYTHON: "python", SHELL: "shell", STUB: "stub", AWS_CALL: "aws_call"}
 """The function of each kind of carried step."""
+_WITHOUT_JOBS = {PYTHON, SHELL, STUB}.union(
+    row.name for row in OPERATOR_TYPES.values() if row.makes == "nothing"
+)
+"""The types of steps that have nothing to stop on AWS."""
 _GUARDS = {"if_steps": "met", "else_steps": "unmet", "body": "body"}
 """The method that opens the ``with`` block of each field with steps."""
 _NESTED_BLOCKS = 8
@@ -206,22 +210,21 @@ class FlowFileWriter:
         return ast.alias("sys", None if local == "sys" else local)
 
     def _head(self) -> str:
-        """The decorator, signature and docstring of the flow."""
-        lines = describe(self.arguments)
-        docstring = "\n".join((f"{self.name}.", "", *lines, "")) if lines else f"{self.name}."
-        if not self.name.isprintable() or "\\" in self.name or '"' in self.name:
-            docstring = docstring.replace(self.name, self.function, 1)
+        """The decorator, signature and docstring of the flow; without arguments it has none."""
+        body: list[ast.stmt] = [ast.Pass()]
+        if lines := describe(self.arguments):
+            plain = self.name.isprintable() and "\\" not in self.name and '"' not in self.name
+            title = f"{self.name if plain else self.function}."
+            docstring = indented("\n".join((title, "", *lines))).strip() + "\n    "
+            body = [ast.Expr(ast.Constant(docstring))]
         function = ast.FunctionDef(
             name=self.function,
             args=self._signature(),
-            body=[
-                ast.Expr(ast.Constant(indented(docstring).strip() + ("\n    " if lines else "")))
-            ],
+            body=body,
             decorator_list=[self._decorator()],
-            returns=ast.Name("object", ast.Load()),
             lineno=0,
         )
-        return source(function)
+        return source(function).removesuffix("\n    pass")
 
     def _signature(self) -> ast.arguments:
         """The arguments; keyword-only if one without a default follows one with a default."""
@@ -251,7 +254,8 @@ class FlowFileWriter:
             limit = ast.Constant(self.pipeline.parallelism.max_parallel_execution_steps)
             keywords["task_runner"] = call(self.names.use(_RUNNER), max_workers=limit)
         keywords |= {one: it for one, it in self._settings().items() if one not in FLOW_ARGUMENTS}
-        for event in ("on_cancellation", "on_crashed"):
+        has_jobs = any(step.type not in _WITHOUT_JOBS for step in walk(self.pipeline))
+        for event in ("on_cancellation", "on_crashed") if has_jobs else ():
             own = keywords.get(event, array(()))
             assert isinstance(own, ast.List)
             keywords[event] = array((*own.elts, self.names.use("stop_jobs")))
