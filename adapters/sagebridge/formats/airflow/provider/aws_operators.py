@@ -29,6 +29,7 @@ from sagebridge.model.aws_calls import PATH, aws_call_arguments
 from sagebridge.model.code_steps import AWS_CALL, AwsCallStep
 from sagebridge.model.engine_settings import NO_SETTINGS, EngineSettings
 from sagebridge.model.expressions import Join
+from sagebridge.model.losses import LEFT_RUNNING
 from sagebridge.model.pipeline import Step
 from sagebridge.model.values import ABSENT, Object, Value, freeze
 
@@ -151,6 +152,12 @@ def _build(name: str, task: Task) -> list[Step]:
     waits = row.waits is True or bool(
         row.waits and (getattr(task.operator, row.waits, True) or _defers(task.operator))
     )
+    stop = filling.of(row.stop) if row.stop is not None and waits else None
+    if stop is not None and (stops := aws_special.stops(task.operator, name)) is not True:
+        stop = stop if stops is None else None
+        if stops is None:
+            what = "what it starts is stopped if the step is cancelled or takes too long"
+            task.report("engine-option", "info", f"{what}; {name} does not stop it", LEFT_RUNNING)
     arguments = aws_call_arguments(
         service,
         operation,
@@ -160,7 +167,7 @@ def _build(name: str, task: Task) -> list[Step]:
         result=row.result,
         fails=row.fails,
         wait=filling.of(row.wait) if row.wait is not None and waits else None,
-        stop=filling.of(row.stop) if row.stop is not None and waits else None,
+        stop=stop,
     )
     engine = NO_SETTINGS if operation else _sensor_settings(task.operator)
     step = Step(task.name, AWS_CALL, arguments=arguments, engine=engine)

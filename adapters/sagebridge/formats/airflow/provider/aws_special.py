@@ -222,6 +222,29 @@ def _database(operator: Any, row: Row) -> Row:
     return Row(**json.loads(text))
 
 
+def _create_database(operator: Any, row: Row) -> Row:
+    return replace(row, ignore=()) if operator.if_exists == "fail" else row
+
+
+def _rule_set(operator: Any, row: Row) -> Row:
+    return replace(row, call="glue:UpdateDataQualityRuleset") if operator.update_rule_set else row
+
+
+def _run_command(operator: Any, row: Row) -> Row:
+    """A command that fails is a success, if asked for: ``is_aws_level_failure`` in hooks/ssm.py."""
+    assert row.wait is not None
+    if operator.fail_on_nonzero_exit:
+        return row
+    failure = [one for one in row.wait["failure"] if one != "Failed"]
+    return replace(row, wait={**row.wait, "success": ["Success", "Failed"], "failure": failure})
+
+
+def _stop_application(operator: Any, row: Row) -> Row:
+    if operator.force_stop:
+        raise UnreadableTask("its force_stop cancels the jobs of the application first")
+    return row
+
+
 def _state_machine(operator: Any, row: Row) -> Row:
     if operator.is_redrive_execution:
         raise UnreadableTask("its is_redrive_execution restarts an execution")
@@ -234,9 +257,35 @@ _OF_DATABASES = (
     *("RdsDbSensor", "RdsSnapshotExistenceSensor"),
 )
 _CRAWLS = ("GlueCrawlerOperator", "GlueCrawlerRunOperator")
+_LEFT_RUNNING = frozenset(
+    (
+        *_CRAWLS,
+        *("EmrServerlessCreateApplicationOperator", "EmrStartNotebookExecutionOperator"),
+        *("GlueDataBrewStartJobOperator", "GlueDataQualityRuleRecommendationRunOperator"),
+        *("GlueJobOperator", "RdsStartExportTaskOperator", "SageMakerStartPipelineOperator"),
+        *("SsmRunCommandOperator", "StepFunctionStartExecutionOperator"),
+    )
+)
+"""Operators that do not stop by default what they started, if their task is killed."""
+_ON_KILL = {"GlueJobOperator": "stop_job_run_on_kill", "RedshiftDataOperator": "cancel_on_kill"}
+
+
+def stops(operator: Any, name: str) -> bool | None:
+    """Whether a killed task stops its job; None if Airflow lets it run and nobody chose that."""
+    option = _ON_KILL.get(name, "")
+    if (chosen := given(operator).get(option)) is not None:
+        return bool(chosen)
+    return None if name in _LEFT_RUNNING else True
+
+
 CHANGES: Mapping[str, Callable[[Any, Row], Row]] = {
     **dict.fromkeys(_CRAWLS, _crawl),
     **dict.fromkeys(_OF_DATABASES, _database),
+    **dict.fromkeys(("SsmRunCommandOperator", "SsmRunCommandCompletedSensor"), _run_command),
+    "EmrServerlessDeleteApplicationOperator": _stop_application,
+    "EmrServerlessStopApplicationOperator": _stop_application,
+    "GlueCatalogCreateDatabaseOperator": _create_database,
+    "GlueDataQualityOperator": _rule_set,
     "S3DeleteBucketOperator": _delete_bucket,
     "S3PutBucketTaggingOperator": _put_tags,
     "S3CopyObjectOperator": _copy,
