@@ -185,6 +185,7 @@ def write(
     from sagebridge import registry
     from sagebridge.authoring.schedule_rules import ANYWHERE, ON_ENGINES, require_startable
     from sagebridge.model.code_removal import only_code, without_carried, without_stubs
+    from sagebridge.model.losses import for_target
 
     given: object = pipeline
     if not isinstance(given, Pipeline):
@@ -199,8 +200,8 @@ def write(
         pipeline, left_out = remove(pipeline)
     if form.carries_schedules(document):
         require_startable(pipeline, ANYWHERE if form.name == "sagemaker" else ON_ENGINES)
-    left_out = tuple(loss.for_target(form.name) for loss in left_out)
-    reading = [loss.for_target(form.name) for loss in losses]
+    left_out = for_target(left_out, form.name)
+    reading = for_target(losses, form.name)
     text, lost = form.writer(document)(pipeline, (*reading, *left_out))
     return Writing(text, (*left_out, *lost))
 
@@ -232,11 +233,12 @@ def translate(
             on each other in a cycle.
     """
     from sagebridge.checked_reading import read_checked
+    from sagebridge.model.losses import for_target
 
     (checked,) = read_checked(source, format)
     pipeline = checked.pipeline if name is None else replace(checked.pipeline, name=name)
     text, losses = write(pipeline, to, document=document, losses=checked.losses, stubs=stubs)
-    return Writing(text, (*(loss.for_target(to) for loss in checked.losses), *losses))
+    return Writing(text, (*for_target(checked.losses, to), *losses))
 
 
 def validate(source: Any, format: str | None = None) -> tuple[Finding, ...]:

@@ -16,7 +16,7 @@ from sagebridge.checked_reading import (
 from sagebridge.errors import MissingExtra, SagebridgeError, SourceError, TranslationError
 from sagebridge.findings import Finding
 from sagebridge.formats.sagemaker.foreign_files import ForeignFile
-from sagebridge.model.losses import Loss, counted
+from sagebridge.model.losses import Loss, counted, for_target
 from sagebridge.model.pipeline import walk
 
 Grade = Literal["exact", "changed", "needs manual work"]
@@ -130,6 +130,6 @@ def _outcome(one: CheckedPipeline, target: str) -> Outcome:
         raise
     except SagebridgeError as error:
         return Outcome.failed(error)
-    losses = (*(loss.for_target(target) for loss in one.losses), *lost)
-    findings = unreported(one.findings, losses)
+    losses = (*for_target(one.losses, target), *lost)
+    findings = unreported(one.findings, losses, one.pipeline, target)
     return Outcome(grade(losses, one.errors), losses, findings=findings)

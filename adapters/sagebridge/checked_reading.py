@@ -27,6 +27,21 @@ UNKNOWN = frozenset(
     ("unknown-condition-type", "unknown-expression", "unknown-step-type", "unknown-variable")
 )
 """Errors for names unknown to sagebridge, which are kept unchanged. They may be correct."""
+ONLY_SAGEMAKER = frozenset(
+    (
+        "definition-size",
+        "nested-condition",
+        "parameter-name",
+        "pipeline-name",
+        "schedule-max-age",
+        "schedule-name",
+        "schedule-window",
+        "step-name",
+        "text-too-long",
+        "too-many-parameters",
+    )
+)
+"""Limits of SageMaker and EventBridge, which no engine has."""
 _UNKNOWN_LOSSES = frozenset(("unknown-condition", "unknown-expression", "unknown-step-type"))
 
 
@@ -44,6 +59,8 @@ class CheckedPipeline:
         return tuple(one for one in self.findings if one.severity == "error")
 
 
+_ENGINE_FILES = frozenset(("an Airflow DAG", "a Prefect flow"))
+"""The origins of pipelines that were read from a file of an engine."""
 Outcome = list[CheckedPipeline] | SagebridgeError
 
 
@@ -88,9 +105,13 @@ def _read_each(sources: Sequence[str], format: str | None) -> Iterator[tuple[str
             yield source, form if isinstance(form, SagebridgeError) else _attempt(source, form.name)
 
 
-def unreported(findings: Iterable[Finding], losses: Iterable[Loss]) -> tuple[Finding, ...]:
-    """The findings that the losses of a translation do not report."""
+def unreported(
+    findings: Iterable[Finding], losses: Iterable[Loss], pipeline: Pipeline, target: str
+) -> tuple[Finding, ...]:
+    """The findings that concern a translation, and that its losses do not report."""
     reported = {loss.code for loss in losses}
+    if target != "sagemaker" and pipeline.origin in _ENGINE_FILES:
+        reported |= ONLY_SAGEMAKER
     if not reported.isdisjoint(_UNKNOWN_LOSSES):
         reported |= UNKNOWN
     return tuple(one for one in findings if one.code not in reported)

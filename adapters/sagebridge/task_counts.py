@@ -23,7 +23,7 @@ from sagebridge.formats.python.task_call_sites import (
 )
 from sagebridge.model.code_steps import PythonStep, StubStep
 from sagebridge.model.display import word_set
-from sagebridge.model.losses import Loss
+from sagebridge.model.losses import Loss, for_target
 from sagebridge.model.pipeline import Step, walk
 
 State = Literal["carried", "lost", "unreported"]
@@ -161,7 +161,7 @@ class _Translation:
 
     @classmethod
     def of(cls, read: FileReading, target: str) -> _Translation:
-        found = [loss.for_target(target) for loss in read.losses]
+        found = list(for_target(read.losses, target))
         text = error = ""
         try:
             text, more = registry.find(target).writer()(read.pipeline, ())

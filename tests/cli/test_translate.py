@@ -335,3 +335,31 @@ def test_missing_engine_skips_only_its_files(
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].startswith(f"{flow_file}: tracing a Prefect flow")
     assert lines[-1] == "2 pipelines: 2 written, 1 failed; 0 losses"
+
+
+WEEKLY = """
+from airflow.sdk import DAG
+from sagebridge_operators.airflow import ConditionOperator, FailOperator, equals, parameter
+
+with DAG("weekly", schedule="0 3 * * 1", params={"n": 1, "team name": "a"}):
+    inner = FailOperator(task_id="inner", arguments={"ErrorMessage": "x"})
+    nested = ConditionOperator(
+        task_id="nested", conditions=[equals(parameter("n"), 1)], if_steps=[inner]
+    )
+    ConditionOperator(task_id="outer", conditions=[equals(parameter("n"), 1)], if_steps=[nested])
+"""
+
+
+@pytest.mark.parametrize(
+    ("target", "missed"), [("prefect", "runs missed slots late"), ("sagemaker", "does not run")]
+)
+def test_losses_and_findings_are_those_of_the_target(
+    tmp_path: Path, capsys: Any, target: str, missed: str
+) -> None:
+    file = tmp_path / "weekly.py"
+    file.write_text(WEEKLY)
+    assert main(["translate", str(file), "--to", target, "-o", str(tmp_path / "out/")]) == 0
+    printed = capsys.readouterr().err.splitlines()
+    assert [missed in line for line in printed if " missed " in line] == [True]
+    of_sagemaker = [one for one in printed if "nested-condition" in one or "parameter-name" in one]
+    assert len(of_sagemaker) == (2 if target == "sagemaker" else 0)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sagebridge.model.losses import ADVICE, CODES, Loss, counted
+from sagebridge.model.losses import ADVICE, CODES, MISSED_SLOTS, Loss, counted, for_target
 
 ROOT = Path(__file__).parent.parent.parent
 FILE = ROOT / "docs" / "losses.md"
@@ -104,12 +104,23 @@ WORDS = {
 @pytest.mark.parametrize("target", WORDS)
 @pytest.mark.parametrize("advice", ADVICE)
 def test_advice_names_no_other_target(advice: str, target: str) -> None:
-    loss = Loss("operator", "dropped", "dag.py:1", "w", "pipeline", advice).for_target(target)
+    given = Loss("operator", "dropped", "dag.py:1", "w", "pipeline", advice)
+    if target not in ADVICE[advice]:
+        assert for_target([given], target) == ()
+        return
+    (loss,) = for_target([given], target)
     assert loss.target == target
-    assert loss.advice == ADVICE[advice][target] != advice
+    assert loss.advice == ADVICE[advice][target]
     for other, words in WORDS.items():
         assert other == target or not [word for word in words if word in loss.advice]
         assert not [word for word in words if word in advice]
+
+
+def test_losses_of_one_target_are_not_printed_for_others() -> None:
+    missed = Loss("schedule", "info", "dag.py:1", "a missed slot", "pipeline", MISSED_SLOTS)
+    plain = Loss("schedule", "info", "dag.py:1", "w", "pipeline")
+    assert len(for_target([missed, plain], "sagemaker")) == 2
+    assert [one.what for one in for_target([missed, plain], "prefect")] == ["w"]
 
 
 def test_readers_leave_advice_about_targets_to_the_table() -> None:

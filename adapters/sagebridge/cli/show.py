@@ -10,6 +10,7 @@ from sagebridge.drawing.diagram import diagram, marks
 from sagebridge.drawing.dot import dot
 from sagebridge.drawing.mermaid import mermaid
 from sagebridge.drawing.svg import svg
+from sagebridge.model.losses import for_target
 from sagebridge.terminal.changes import Changes
 from sagebridge.terminal.console import console, print_json, printable
 from sagebridge.terminal.help_tables import TableCommand
@@ -75,8 +76,7 @@ def show(
     pipeline = changes.apply(pipeline)
     changes.warn()
     if target is not None:
-        reading = (loss.for_target(target) for loss in losses)
-        losses = (*reading, *sagebridge.write(pipeline, target).losses)
+        losses = (*for_target(losses, target), *sagebridge.write(pipeline, target).losses)
     by_step = marks(pipeline, losses)
     shown = {loss for lost in by_step.values() for loss in lost} if target else set()
     for loss in losses:

@@ -28,7 +28,7 @@ from sagebridge.errors import (
 )
 from sagebridge.findings import Finding
 from sagebridge.model.display import free_name, safe_stem
-from sagebridge.model.losses import Loss, counted
+from sagebridge.model.losses import Loss, counted, for_target
 from sagebridge.registry import FORMATS, find
 from sagebridge.terminal.changes import Changes
 from sagebridge.terminal.console import console, count, dump_json, printable
@@ -244,9 +244,10 @@ class _Run:
         text, lost = sagebridge.write(
             pipeline, self.to, document=self.document, losses=reading, stubs=self.stubs
         )
-        losses = (*(loss.for_target(self.to) for loss in reading), *lost)
+        losses = (*for_target(reading, self.to), *lost)
         findings = self.changes.findings(one.findings, pipeline)
-        self._tell(source, pipeline.name, losses, unreported(findings, losses))
+        findings = unreported(findings, losses, pipeline, self.to)
+        self._tell(source, pipeline.name, losses, findings)
         if self.to != "sagemaker" and (line := runnable.warning(pipeline)) is not None:
             click.echo(printable(f"{source}: {line}"), err=True)
         if self.fail_on_loss and (serious := counted(losses)):

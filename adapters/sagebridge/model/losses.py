@@ -17,6 +17,12 @@ ON_ITS_OWN = "make it self-contained"
 LIMIT_STEPS = "limit the number of parallel steps"
 NO_STEP_TYPE = "do its work in another step, or outside the pipeline"
 OWN_SCHEDULE = "schedule the translated pipeline itself"
+OWN_TRIGGER = "start the translated pipeline yourself when that happens"
+RETRY_RULES = "decide in the translated pipeline which failures are repeated"
+TIME_LIMIT = "limit the time of the job or step"
+LEFT_RUNNING = "let it run"
+MISSED_SLOTS = "start the execution of a missed slot yourself"
+EMPTY_IN_FLOWS = "keep it in a Variable"
 ADVICE = MappingProxyType(
     {
         AT_THE_END: {
@@ -44,9 +50,30 @@ ADVICE = MappingProxyType(
             "airflow": "set schedule in the translated DAG",
             "prefect": "add a schedule to the deployment of the translated flow",
         },
+        OWN_TRIGGER: {
+            "sagemaker": "add an event trigger, for example with pipeline_ended()",
+            "airflow": "schedule the translated DAG on an asset, or start it from another DAG",
+            "prefect": "add a trigger to the deployment, for example for the end of another flow",
+        },
+        RETRY_RULES: {
+            "sagemaker": "add retry policies to the step",
+            "airflow": "in the translated DAG, end the retries in the code of the task",
+            "prefect": "add a task with retry_condition_fn to the translated flow by hand",
+        },
+        TIME_LIMIT: {
+            "sagemaker": "limit the job itself, for example with StoppingCondition",
+            "airflow": "set execution_timeout, or a limit in the request such as StoppingCondition",
+            "prefect": "set timeout_seconds, or a limit in the request such as StoppingCondition",
+        },
+        LEFT_RUNNING: dict.fromkeys(("airflow", "prefect"), "to let it run, remove stop= from it"),
+        MISSED_SLOTS: {"sagemaker": MISSED_SLOTS},
+        EMPTY_IN_FLOWS: {"prefect": EMPTY_IN_FLOWS},
     }
 )
-"""Advice that depends on the target. Readers do not know it: they use the keys of this table."""
+"""Advice that depends on the target. Readers do not know it: they use the keys of this table.
+
+A loss with an advice that a target does not have is not a loss there.
+"""
 
 CODES = MappingProxyType(
     {
@@ -58,6 +85,7 @@ CODES = MappingProxyType(
         "beside-definition": "a setting that AWS keeps outside the pipeline definition",
         "block": "a Prefect block, which only a Prefect server has",
         "branch-callable": "a branch decided by a Python function; parameters select the branch",
+        "cache": "results of earlier runs, with which Prefect skips a task",
         "callback": "a function that Airflow calls when a task or run ends",
         "callback-answer": "a Callback step; its consumers answer to a queue instead of SageMaker",
         "cluster-name": "an EMR cluster found by its name; its id becomes a parameter",
@@ -154,14 +182,18 @@ class Loss:
         text = f"{place}{self.severity}: {self.what} [{self.code}]"
         return f"{text}; {self.advice}" if self.advice else text
 
-    def for_target(self, target: str) -> Loss:
-        """The loss of a translation to ``target``, with the advice for it."""
-        return replace(
-            self, target=target, advice=ADVICE.get(self.advice, {}).get(target, self.advice)
-        )
-
     def as_json(self) -> dict[str, str]:
         return {name: value for name, value in asdict(self).items() if value or name != "step"}
+
+
+def for_target(losses: Iterable[Loss], target: str) -> tuple[Loss, ...]:
+    """The losses of a translation to ``target``, with the advice for it."""
+    own = ((loss, ADVICE.get(loss.advice, {target: loss.advice})) for loss in losses)
+    return tuple(
+        replace(loss, target=target, advice=advice[target])
+        for loss, advice in own
+        if target in advice
+    )
 
 
 def counted(losses: Iterable[Loss]) -> tuple[Loss, ...]:

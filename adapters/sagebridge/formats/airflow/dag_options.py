@@ -26,6 +26,7 @@ from sagebridge.model.connections import AIRFLOW_DEFAULTS
 from sagebridge.model.display import shown
 from sagebridge.model.expressions import Template
 from sagebridge.model.limits import known_limits
+from sagebridge.model.losses import EMPTY_IN_FLOWS
 from sagebridge.model.pipeline import Step, walk
 from sagebridge.model.values import Value
 
@@ -34,7 +35,7 @@ _SET_LATER = {
 } - DEFAULTED
 """Attributes that user code may set on an operator after creating it, and that are otherwise unset.
 """
-_EMPTY_IN_FLOWS = {
+_CODES_OF_HISTORY = {
     "asset_state_store": "python-task",
     "inlet_events": "asset",
     "prev_data_interval_end_success": "past-runs",
@@ -121,11 +122,9 @@ def own_params(operator: Any) -> dict[str, Any]:
 def _of_context(text: str) -> Iterator[Unsupported]:
     """The losses of names in Airflow's context that flows do not fill in."""
     words = set(re.findall(r"\w+", text))
-    for name, code in _EMPTY_IN_FLOWS.items():
+    for name, code in _CODES_OF_HISTORY.items():
         if name in words:
-            yield Unsupported(
-                code, "changed", f"{name} is empty in a flow", "keep it in a Variable"
-            )
+            yield Unsupported(code, "changed", f"{name} is empty in a flow", EMPTY_IN_FLOWS)
 
 
 def _undeclared_conf(text: str, dag: Any) -> Iterator[Unsupported]:
@@ -133,7 +132,7 @@ def _undeclared_conf(text: str, dag: Any) -> Iterator[Unsupported]:
     for name in dict.fromkeys(_CONF.findall(text)) if "dag_run" in text else ():
         if name not in dag.params:
             what = f"{shown(name)} in the conf of the run is not a param of the DAG"
-            advice = "declare it: a flow accepts only its parameters"
+            advice = "declare it: an execution accepts only parameters"
             yield Unsupported("parameter", "changed", what, advice)
 
 

@@ -28,7 +28,7 @@ from sagebridge.model.connections import AIRFLOW_DEFAULTS
 from sagebridge.model.display import free_name, shown
 from sagebridge.model.event_triggers import EventTrigger, sqs_message
 from sagebridge.model.fire_times import fire_times
-from sagebridge.model.losses import OWN_SCHEDULE
+from sagebridge.model.losses import MISSED_SLOTS, OWN_SCHEDULE, OWN_TRIGGER
 from sagebridge.model.schedule_expressions import Cron, ExpressionError, Rate
 from sagebridge.model.schedules import MAX_AGE_SECONDS, Schedule
 
@@ -185,8 +185,7 @@ class _ScheduleReader:
         self.triggers += found
         self.losses += losses
         if problems:
-            advice = "add an event trigger, for example for the end of the other pipeline"
-            self._lose(_text(timetable.asset_condition), "; ".join(problems), advice)
+            self._lose(_text(timetable.asset_condition), "; ".join(problems), OWN_TRIGGER)
         if found:
             self._note("each message starts an execution; Airflow starts one run for several")
 
@@ -264,7 +263,7 @@ def _time_losses(schedule: Schedule) -> Iterator[Unsupported]:
         yield Unsupported("schedule", "changed", what, "choose another time, or use UTC")
     if not often:
         what = "a slot that is missed for more than a day does not run; in Airflow it does"
-        yield Unsupported("schedule", "info", what)
+        yield Unsupported("schedule", "info", what, MISSED_SLOTS)
 
 
 _PARTS = ("expression", "delta", "timetables", "timetable", "asset_condition", "objects", "uri")

@@ -16,7 +16,7 @@ from typing import Any, Final, TypeAlias
 
 from sagebridge.formats.python.engine_losses import Unsupported
 from sagebridge.model.display import shown, word_set, words
-from sagebridge.model.losses import AT_THE_END, Severity
+from sagebridge.model.losses import AT_THE_END, RETRY_RULES, TIME_LIMIT, Severity
 
 OptionRule: TypeAlias = "Callable[[Any], Unsupported | None]"
 """From the value of an option to its loss; None if the value asks for nothing."""
@@ -77,7 +77,6 @@ def _no_wait(value: Any) -> Unsupported | None:
     )
 
 
-_TIME_LIMIT = "limit the job itself, for example with StoppingCondition"
 _ONE_AT_A_TIME = "start an execution only when no other is running"
 _PAST = _option(
     "past-runs",
@@ -159,8 +158,8 @@ _BASE_ARGUMENTS: Mapping[str, Row] = {
     "retry_policy": _option(
         "retries",
         "dropped",
-        "retry_policy is not carried over: a pipeline has only retry policies",
-        "add retry policies to the step",
+        "retry_policy has no effect: every failure is treated alike",
+        RETRY_RULES,
     ),
     "run_as_user": _worker("run_as_user"),
     "sla": _AIRFLOW_3,
@@ -185,7 +184,7 @@ _OPERATOR_ARGUMENTS: Mapping[str, Row] = {
         ("keep_empty_log_lines", "log_type", "print_log", "show_return_value_in_logs"), _LOGGING
     ),
     **{
-        name: _option("timeout", "dropped", f"{name}={{}} has no effect", _TIME_LIMIT)
+        name: _option("timeout", "dropped", f"{name}={{}} has no effect", TIME_LIMIT)
         for name in ("max_attempts", "max_ingestion_time", "waiter_max_attempts")
     },
     "backend": _option(

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple, TypeAlias
 
 from sagebridge.formats.python.engine_losses import Unsupported
-from sagebridge.model.losses import AT_THE_END, Severity
+from sagebridge.model.losses import AT_THE_END, LIMIT_STEPS, RETRY_RULES, TIME_LIMIT, Severity
 
 
 class Rule(NamedTuple):
@@ -27,6 +27,13 @@ Table: TypeAlias = "Mapping[str, Rule | str]"
 
 ONLY_PREFECT = Rule("engine-option", "info", "{name}={value}: used only by Prefect")
 """All options of one flow, task or deployment with this rule are one loss."""
+CACHING = Rule(
+    "cache",
+    "changed",
+    "{name}: no result of an earlier run is used: the task always runs",
+    "in the task itself, skip work that is done already",
+)
+"""All options of one task with this rule are one loss."""
 _UNKNOWN = Rule(
     "engine-option",
     "changed",
@@ -44,14 +51,14 @@ _COMMON: Table = {
         "retries",
         "dropped",
         "retries={value} is not carried over: a pipeline has only retry policies",
-        "add retry policies to the step",
+        RETRY_RULES,
     ),
     "retry_delay_seconds": _WITH_RETRIES,
     "timeout_seconds": Rule(
         "timeout",
         "dropped",
         "timeout_seconds={value} has no effect",
-        "limit the job itself, for example with StoppingCondition",
+        TIME_LIMIT,
     ),
     "persist_result": ONLY_PREFECT,
     "result_storage": ONLY_PREFECT,
@@ -79,12 +86,12 @@ TASK_OPTIONS: Table = {
         "engine-option",
         "changed",
         "the tags {value} are not carried over, nor is a concurrency limit of these tags",
-        "limit the parallel steps of the translated pipeline",
+        LIMIT_STEPS,
     ),
-    "cache_policy": ONLY_PREFECT,
-    "cache_key_fn": ONLY_PREFECT,
-    "cache_expiration": ONLY_PREFECT,
-    "refresh_cache": ONLY_PREFECT,
+    **dict.fromkeys(
+        ("cache_policy", "cache_key_fn", "cache_expiration", "result_storage_key"), CACHING
+    ),
+    "refresh_cache": "it decides whether a cached result is used",
     "task_run_name": ONLY_PREFECT,
     "retry_jitter_factor": Rule(
         "retries", "info", "retry_jitter_factor={value}: the delays are not varied"
@@ -95,7 +102,6 @@ TASK_OPTIONS: Table = {
         "retry_condition_fn={value} is not called: every failure is retried",
         "catch failures that are not to be retried in the task",
     ),
-    "result_storage_key": ONLY_PREFECT,
     "viz_return_value": "it is used only by Flow.visualize()",
     "asset_deps": Rule("asset", "dropped", "asset_deps={value} are not recorded"),
     "assets": Rule("asset", "dropped", "the assets {value} are not recorded"),
@@ -167,15 +173,20 @@ def rule_of(table: Table, name: str, default: Rule = _UNKNOWN) -> Rule | None:
 
 
 def option_losses(table: Table, given: Iterable[tuple[str, str]]) -> Iterator[Unsupported]:
-    """The losses of arguments, given as (name, value); those of ONLY_PREFECT are one loss."""
-    only_prefect = []
+    """The losses of arguments as (name, value); those of ONLY_PREFECT and CACHING are one each."""
+    only_prefect, caching = [], []
     for name, value in given:
         rule = rule_of(table, name)
         if rule is ONLY_PREFECT:
             only_prefect.append(f"{name}={value}" if value else name)
+        elif rule is CACHING:
+            caching.append(name)
         elif rule is not None:
             what = rule.what.format(name=name, value=value)
             yield Unsupported(rule.code, rule.severity, what, rule.advice)
+    if caching:
+        what = CACHING.what.format(name=", ".join(sorted(caching)))
+        yield Unsupported(CACHING.code, CACHING.severity, what, CACHING.advice)
     if only_prefect:
         what = f"{', '.join(sorted(only_prefect))}: used only by Prefect"
         yield Unsupported(ONLY_PREFECT.code, ONLY_PREFECT.severity, what)

@@ -18,7 +18,7 @@ from sagebridge.formats.prefect.schedule_values import UnreadableSchedule, read_
 from sagebridge.formats.python.engine_losses import Unsupported
 from sagebridge.formats.python.file_readings import FileReading
 from sagebridge.model.display import numbered, shown
-from sagebridge.model.losses import OWN_SCHEDULE, Loss
+from sagebridge.model.losses import OWN_SCHEDULE, OWN_TRIGGER, Loss
 from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import Pipeline
 from sagebridge.model.schedules import Schedule
@@ -26,9 +26,6 @@ from sagebridge.model.values import ABSENT
 
 UNKNOWN = object()
 """The value of an option that is only known when Prefect deploys the flow."""
-_RUN = "prefect.flow-run."
-_PIPELINE_ENDED = "add an event trigger with pipeline_ended() and the ARN of that pipeline"
-_ANY = "add an event trigger with the EventBridge pattern of the event"
 _LATE = "a schedule's latest missed slot runs; Prefect runs every slot that is late"
 
 
@@ -280,7 +277,7 @@ def _trigger_loss(value: Any, text: str) -> Unsupported:
     """The loss of a trigger with the keys of ``prefect.yaml``; ``text`` is its source."""
     if not isinstance(value, Mapping):
         what = f"the trigger {text} is not known before the flow is deployed"
-        return Unsupported("event-trigger", "dropped", what, _ANY)
+        return Unsupported("event-trigger", "dropped", what, OWN_TRIGGER)
     expected = value.get("expect")
     names = [str(one) for one in expected] if isinstance(expected, list) else []
     waits = (
@@ -289,6 +286,5 @@ def _trigger_loss(value: Any, text: str) -> Unsupported:
     if str(value.get("posture", "")).lower() == "proactive":
         waits = f"fires if {', '.join(names) or 'an event'} does not happen in time"
     name = f" {shown(value['name'])}" if value.get("name") else ""
-    what = f"the trigger{name} {waits}: Prefect's events do not reach EventBridge"
-    of_runs = bool(names) and all(one.startswith(_RUN) for one in names)
-    return Unsupported("event-trigger", "dropped", what, _PIPELINE_ENDED if of_runs else _ANY)
+    what = f"the trigger{name} {waits}: only Prefect has this event"
+    return Unsupported("event-trigger", "dropped", what, OWN_TRIGGER)

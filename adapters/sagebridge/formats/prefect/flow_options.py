@@ -20,8 +20,15 @@ from sagebridge.model.values import ABSENT
 
 _KEPT = ("retries", "retry_delay_seconds", "timeout_seconds")
 """Options that are engine settings of the pipeline or step."""
-_ATTRIBUTES = {"validate_parameters": "should_validate_parameters"}
-"""The attributes of a Flow or Task that have another name than the argument."""
+_ATTRIBUTES = {
+    "cache_policy": "_user_cache_policy",
+    "persist_result": "_user_persist_result",
+    "validate_parameters": "should_validate_parameters",
+}
+"""The attributes of a Flow or Task that have another name than the argument.
+
+The public ones of caching also have what Prefect derives (Task.__init__ in prefect/tasks.py).
+"""
 
 
 def unsupported_options(item: Any) -> Iterator[Unsupported]:
@@ -51,7 +58,7 @@ def _nothing() -> None:
 
 def _option(item: Any, name: str) -> Any:
     """The value of an option; hooks without sagebridge's own."""
-    value = getattr(item, _ATTRIBUTES.get(name, name), None)
+    value = getattr(item, _ATTRIBUTES.get(name, name), getattr(item, name, None))
     if name.startswith("on_"):
         return [
             getattr(one, "__name__", repr(one)) for one in hooks_of(item, name) if not _hook(one)
@@ -60,8 +67,8 @@ def _option(item: Any, name: str) -> Any:
         return None  # the docstring, which the function keeps
     if name == "task_runner" and type(value).__name__ == "ThreadPoolTaskRunner":
         return None  # parallel_limit reads it
-    # NO_CACHE is an instance of _None (prefect/cache_policies.py), which has no public name.
-    if name == "cache_policy" and type(value).__name__ in ("DefaultPolicy", "_None"):
+    # NO_CACHE is an instance of _None (prefect/cache_policies.py), and NotSet is a class.
+    if name == "cache_policy" and type(value).__name__ in ("DefaultPolicy", "_None", "type"):
         return None
     return value
 

@@ -231,7 +231,7 @@ def _rule_set(operator: Any, row: Row) -> Row:
 
 
 def _run_command(operator: Any, row: Row) -> Row:
-    """A command that fails is a success, if asked for: ``is_aws_level_failure`` in hooks/ssm.py."""
+    """Without that option, a failed command is a success (is_aws_level_failure in hooks/ssm.py)."""
     assert row.wait is not None
     if operator.fail_on_nonzero_exit:
         return row
@@ -271,7 +271,7 @@ _ON_KILL = {"GlueJobOperator": "stop_job_run_on_kill", "RedshiftDataOperator": "
 
 
 def stops(operator: Any, name: str) -> bool | None:
-    """Whether a killed task stops its job; None if Airflow lets it run and nobody chose that."""
+    """Whether a killed task stops its job; None if Airflow lets it run by default."""
     option = _ON_KILL.get(name, "")
     if (chosen := given(operator).get(option)) is not None:
         return bool(chosen)
