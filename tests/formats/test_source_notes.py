@@ -11,7 +11,7 @@ import pytest
 from sagebridge.formats.airflow import writer as airflow_writer
 from sagebridge.formats.prefect import writer as prefect_writer
 from sagebridge.formats.python.source_comments import notes_of
-from sagebridge.formats.python.statement_text import built_text
+from sagebridge.formats.python.statement_text import built_text, statement_text
 from sagebridge.model.code_steps import PYTHON, SHELL, PythonStep, ShellStep, call_arguments
 from sagebridge.model.expressions import Join, Template, template
 from sagebridge.model.functions import Function
@@ -68,6 +68,44 @@ def test_comments_belong_to_the_step_of_their_statement() -> None:
         "first",
         "third",
     ]
+
+
+MISPLACED = """# [START header]
+with DAG(
+    "d",
+    # for every task
+    default_args={
+        # "queue": "slow",
+        "retries": 1,
+    },
+    # The bank is slow.
+    schedule=None,
+):
+    # [END header]
+    # [START first]
+    first = BashOperator(task_id="first")
+    # [END first]
+    last = BashOperator(task_id="last")
+    other = BashOperator(task_id="other")
+
+    # first decides
+    first >> [last, other]
+    # optional
+    first >> Label("yes") >> last
+    # of nothing
+    print(last)
+"""
+
+
+def test_comments_of_other_statements_are_left_out() -> None:
+    notes = notes_of(MISPLACED, 2, {"first": 14, "last": 16, "other": 17})
+    assert notes.comments == freeze({"": ["# The bank is slow."]})
+
+
+def test_markers_of_excerpts_are_not_carried_with_a_function() -> None:
+    source = "# [START f]\n# why\ndef f():\n    return 1\n# [END f]\n"
+    (node,) = ast.parse(source).body
+    assert statement_text(node, source) == "# why\ndef f():\n    return 1"
 
 
 def _pipeline(notes: SourceNotes) -> Pipeline:

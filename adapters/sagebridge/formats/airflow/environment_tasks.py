@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import takewhile
 from typing import Any
 
 from sagebridge.formats.airflow.code_tasks import CodeTask
@@ -54,10 +55,13 @@ def environment_step(task: CodeTask, role: str) -> PythonStep:
     function = step.function
     if function.module or not (function.text or function.code):
         raise NotSelfContained("uses names of its module, which its environment does not have")
+    definition = (function.text or function.code).splitlines()
+    comments = list(takewhile(lambda line: line.startswith("#"), definition))
     lines = (
         f"from {_LIBRARY} import {decorator}\n\n",
+        *comments,
         _decoration(decorator, options),
-        function.text or function.code,
+        *definition[len(comments) :],
     )
     decorated = replace(function, text="", module="\n".join(lines))
     return replace(step, function=decorated)

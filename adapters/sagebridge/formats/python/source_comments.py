@@ -1,7 +1,8 @@
 """The docstring, the order of names and the comments of a DAG or flow file.
 
 Comments in functions are part of carried code. The others belong to the step that their statement
-creates, or names last, as in ``extract >> load``.
+creates, or names last, as in ``extract >> load``. Those of other statements are left out, and so
+are markers of excerpts and comments on ``default_args``, which belong to no single step.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import tokenize
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from sagebridge.formats.python.statement_text import is_marker
 from sagebridge.model.source_notes import SourceNotes
 
 _DEFINITIONS = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
@@ -71,11 +73,13 @@ class _Comments:
 
     def __init__(self, source: str, line: int, lines: Mapping[str, int]) -> None:
         self.line, self.lines = line, lines
-        self.comments = list(_comments_in(source))
+        self.comments = [one for one in _comments_in(source) if not is_marker(one.text)]
         self.variables: dict[str, str] = {}
         self.found: dict[str, list[str]] = {}
 
     def of(self, tree: ast.Module) -> dict[str, list[str]]:
+        inside = set(_default_args(tree))
+        self.comments = [one for one in self.comments if one.line not in inside]
         if self.comments:
             self._block(tree.body, 1, outer=True)
         return self.found
@@ -96,6 +100,7 @@ class _Comments:
             return
         # The comments below the last expression of its first line are those of its first statement.
         heads = [one for one in ast.iter_child_nodes(node) if one not in inner]
+        heads += [one.context_expr for one in heads if isinstance(one, ast.withitem)]
         head = max(node.lineno, *(getattr(one, "end_lineno", 0) or 0 for one in heads))
         opens = isinstance(node, ast.With) or bool(getattr(node, "decorator_list", ()))
         self._add("" if outer and opens else steps[0], start, head)
@@ -116,6 +121,8 @@ class _Comments:
             return steps[0]
         if node.lineno <= self.line <= end:
             return ""
+        if isinstance(node, ast.Expr) and not _joins_names(node.value):
+            return None
         used = {
             (one.lineno, one.col_offset): self.variables[one.id]
             for one in ast.walk(node)
@@ -128,6 +135,27 @@ class _Comments:
         own = [one.text for one in self.comments if start <= one.line <= end]
         if step is not None and own:
             self.found.setdefault(step, []).extend(own)
+
+
+def _joins_names(node: ast.expr) -> bool:
+    """Whether it is an expression such as ``[a, b] >> c``, which depends on one step at the end."""
+    match node:
+        case ast.BinOp(op=ast.RShift(), right=ast.Name()):
+            return not any(isinstance(one, ast.Call) for one in ast.walk(node))
+    return False
+
+
+def _default_args(tree: ast.Module) -> Iterator[int]:
+    """The lines of arguments ``default_args``, from the end of the argument before."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            last = node.func.end_lineno or node.lineno
+            given: list[ast.expr | ast.keyword] = [*node.args, *node.keywords]
+            for one in given:
+                end = one.end_lineno or one.lineno
+                if isinstance(one, ast.keyword) and one.arg == "default_args":
+                    yield from range(last + 1, end + 1)
+                last = end
 
 
 _BODIES = ("body", "orelse", "handlers", "finalbody")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import copy
 import inspect
+import re
 import sys
 import textwrap
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from typing import TypeVar
 
 LITERALS = (str, int, float, bool, type(None), list, tuple, dict)
 _BLOCKS = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+_MARKER = re.compile(r"\s*#\s*\[(?:START|END)\b")
 GUARD = "if TYPE_CHECKING:"
 _Node = TypeVar("_Node", bound=ast.AST)
 
@@ -86,7 +88,8 @@ def statement_lines(
 ) -> str:
     """The lines of a statement at the left margin, with its comments.
 
-    These are comments right above it, after its last expression, and below it in its body.
+    These are comments right above it, after its last expression, and below it in its body; markers
+    of excerpts above it are left out.
     """
     lines = source.split("\n")
     written: Sequence[ast.expr] = getattr(node, "decorator_list", ())
@@ -100,6 +103,7 @@ def statement_lines(
         first = min([first, *(one.lineno - 1 for one in written)])
     elif decorators:
         first = min(one.lineno - 1 for one in decorators)
+    top = first
     while first > 0 and _is_comment(lines[first - 1]) and (first > 1 or not _is_header(lines[0])):
         first -= 1
     end = last
@@ -109,8 +113,14 @@ def statement_lines(
             end = position + 1
         elif line.strip():
             break
-    own = [line.rstrip("\r") for line in lines[first:end]]
+    above = [line for line in lines[first:top] if not is_marker(line)]
+    own = [line.rstrip("\r") for line in (*above, *lines[top:end])]
     return "\n".join(own) if not node.col_offset else textwrap.dedent("\n".join(own))
+
+
+def is_marker(line: str) -> bool:
+    """Whether a line is a comment that marks an excerpt for documentation: ``# [START name]``."""
+    return bool(_MARKER.match(line))
 
 
 def _is_comment(line: str) -> bool:
