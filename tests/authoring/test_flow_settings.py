@@ -41,6 +41,7 @@ SETTINGS = some.builds(
     poll_timeout=SECONDS,
     poll_backoff=SECONDS,
     soft_fail=some.booleans(),
+    skip_if_empty=some.booleans(),
     setup=some.booleans(),
     hooks=some.sets(some.sampled_from(HOOKS)).map(lambda kept: [h for h in HOOKS if h in kept]),
 )

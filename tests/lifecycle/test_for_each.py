@@ -168,7 +168,7 @@ def test_an_empty_list_succeeds(loop: Loop) -> None:
 
 
 def test_an_empty_list_skips_as_in_airflow(loop: Loop) -> None:
-    loop.given, loop.engine = "[]", EngineSettings(soft_fail=True)
+    loop.given, loop.engine = "[]", EngineSettings(skip_if_empty=True)
     with pytest.raises(StepSkipped, match="there are no items"):
         loop.run()
     loop.others = (code("Next", depends_on=["Fan"]),)

@@ -46,6 +46,7 @@ _ARGUMENTS: Mapping[str, str] = {
     "timeout": "poll_timeout",
     "exponential_backoff": "poll_backoff",
     "soft_fail": "soft_fail",
+    "skip_if_empty": "skip_if_empty",
     "setup": "setup",
 }
 _TIMES = frozenset(("retry_delay", "max_retry_delay", "execution_timeout"))
@@ -61,6 +62,7 @@ _OWN: Mapping[str, str] = {
     "timeout": "poll_timeout",
     "exponential_backoff": "poll_backoff",
     "soft_fail": "soft_fail",
+    "skip_if_empty": "skip_if_empty",
     "setup": "setup",
 }
 OWN_ARGUMENTS = (

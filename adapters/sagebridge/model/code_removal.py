@@ -251,6 +251,7 @@ _SETTING_LOSSES: Mapping[str, tuple[str, Severity, str]] = MappingProxyType(
         "hooks": ("callback", "dropped", "react to the end of an execution with EventBridge"),
         "concurrency": ("concurrency", "dropped", "limit the steps of an execution (parallelism)"),
         "soft_fail": ("sensor", "dropped", "use a condition"),
+        "skip_if_empty": ("mapped-task", "dropped", "use a condition"),
     }
 )
 """Code, severity and advice for the settings that change what happens; others are an ``info``."""

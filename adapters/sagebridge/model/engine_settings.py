@@ -65,7 +65,8 @@ class EngineSettings(Strict):
         priority: a larger number runs first.
         poll_interval, poll_timeout: of a sensor: the time between two calls, and for all of them.
         poll_backoff: the factor by which the time between two calls of a sensor grows.
-        soft_fail: a sensor that times out is skipped, and so is a ForEach without items.
+        soft_fail: a sensor that times out is skipped.
+        skip_if_empty: a ForEach without items is skipped.
         setup: it prepares something that a step with the rule ``all_done_setup_success`` removes.
         hooks: functions that are called after events.
     """
@@ -86,6 +87,7 @@ class EngineSettings(Strict):
     poll_timeout: float | Absent = ABSENT
     poll_backoff: float | Absent = ABSENT
     soft_fail: bool = False
+    skip_if_empty: bool = False
     setup: bool = False
     hooks: tuple[Hook, ...] = ()
 
@@ -109,6 +111,7 @@ class EngineSettings(Strict):
             poll_timeout: float | Absent = ABSENT,
             poll_backoff: float | Absent = ABSENT,
             soft_fail: bool = False,
+            skip_if_empty: bool = False,
             setup: bool = False,
             hooks: Sequence[Hook] = (),
         ) -> None: ...

@@ -8,7 +8,7 @@ steps read ``Steps.NAME.IterationOutputs[i].STEPâ€¦`` and ``Steps.NAME.Selectedâ
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
 
@@ -117,6 +117,9 @@ class ForEachStep(Step):
 
     def __post_init__(self) -> None:
         convert(self, f"step {shown(self.name)}", _FOR_EACH_FIELDS)
+        if self.engine.soft_fail:  # the name of skip_if_empty in older files
+            engine = replace(self.engine, soft_fail=False, skip_if_empty=True)
+            object.__setattr__(self, "engine", engine)
 
 
 def body_owners(pipeline: Pipeline | Sequence[Step]) -> dict[str, str]:

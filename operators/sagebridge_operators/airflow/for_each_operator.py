@@ -44,7 +44,7 @@ class ForEachOperator(StepOperator):
         selector: ``max_by(…)`` or ``min_by(…)`` of an ``iteration_output``: the iteration whose
             outputs are ``fan.properties.Selected``.
         body: ABSENT for a definition without a body, which is invalid.
-        soft_fail: skip the step if there are no items; otherwise it succeeds.
+        skip_if_empty: skip the step if there are no items; otherwise it succeeds.
 
     The DAG has a task ``Fan_items``, which waits for everything that the step and its body need; a
     mapped task group ``Fan_body`` with the tasks of the body; and the task ``Fan``, which ends with

@@ -131,7 +131,7 @@ class ForEachDriver:
         if the last body step is code, ``return_value``: the list of its results.
         Those of a failed step are recorded, too. Raises StepFailed if an iteration did not succeed
         or the selector has no number to compare, StepStopped if one was only stopped, StepSkipped
-        if there are no items and the step has ``soft_fail``, and RecordsUnreachable.
+        if there are no items and the step has ``skip_if_empty``, and RecordsUnreachable.
         """
         task, step = self.task, _for_each(self.task)
         begun = self.attempt = patiently(self._latest, PATIENCE)
@@ -246,8 +246,8 @@ def _reduced(
         except StepFailed as refused:
             failure = failure or Failure(refused.kind, str(refused))
     state: FinalState = "Succeeded"
-    if not count and step.engine.soft_fail:
-        state, failure = "Skipped", Failure("skipped", "there are no items (soft_fail)")
+    if not count and step.engine.skip_if_empty:
+        state, failure = "Skipped", Failure("skipped", "there are no items (skip_if_empty)")
     elif failure is not None:
         state = "Stopped" if failure.kind == "stopped" else "Failed"
     states = [one.state for one in iterations.values()]

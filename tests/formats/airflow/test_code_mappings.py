@@ -7,10 +7,13 @@ from typing import Any
 
 import pytest
 
+from sagebridge.formats.airflow.writer import write
 from sagebridge.formats.python.file_readings import FileReading
 from sagebridge.model.code_steps import PythonStep
+from sagebridge.model.engine_settings import EngineSettings
 from sagebridge.model.expressions import Get, get
 from sagebridge.model.for_each import ForEachStep
+from sagebridge.model.pipeline import Pipeline
 from tests.formats.airflow.conftest import HEAD, ReadAll
 
 pytestmark = pytest.mark.airflow
@@ -100,7 +103,7 @@ def before(found: FileReading, step: ForEachStep) -> PythonStep:
 def test_results_of_a_mapped_task_are_a_list(dags: dict[str, FileReading]) -> None:
     step, given = loop(dags["one"])
     assert (step.items, given["kwargs"]) == (("a", "b"), {"full": True, "name": ITEM})
-    assert not step.engine.soft_fail
+    assert not step.engine.skip_if_empty
     total = dags["one"].pipeline.step("total")
     assert total is not None
     assert total.arguments["args"] == (get("Steps.load.return_value"),)
@@ -129,7 +132,7 @@ def test_library_combines_lists_at_run_time(dags: dict[str, FileReading]) -> Non
 def test_dicts_are_unpacked_into_arguments(dags: dict[str, FileReading]) -> None:
     step, given = loop(dags["unpacked"])
     assert step.items == get("Steps.rows.return_value")
-    assert step.engine.soft_fail  # Airflow skips a task that is mapped over an empty list
+    assert step.engine.skip_if_empty  # Airflow skips a task that is mapped over an empty list
     assert given == {"args": (), "kwargs": {}, "unpacked": ITEM}
 
 
@@ -165,3 +168,9 @@ def test_positional_arguments_are_mapped(dags: dict[str, FileReading]) -> None:
     step, given = loop(dags["classic"])
     assert [list(one) for one in step.items] == [[{"name": "x"}]]
     assert given["args"] == (get("ForEach.CurrentItem[0]"),)
+
+
+def test_for_each_reads_the_older_name_of_skip_if_empty() -> None:
+    loop = ForEachStep("each", items=["a"], engine=EngineSettings(soft_fail=True))
+    assert loop.engine == EngineSettings(skip_if_empty=True)
+    assert "skip_if_empty=True" in write(Pipeline("p", [loop]))[0]

@@ -61,7 +61,7 @@ class ItemMapping:
             items=self.items,
             max_concurrency=most,
             body=tuple(body),
-            engine=EngineSettings(soft_fail=may_be_empty),  # Airflow skips it without items
+            engine=EngineSettings(skip_if_empty=may_be_empty),  # Airflow skips it without items
         )
         return [*self.before, loop]
 

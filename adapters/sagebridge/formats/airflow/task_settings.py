@@ -49,7 +49,8 @@ def with_settings(steps: Sequence[Step], task: Any, *, inside: bool) -> list[Ste
     )
     if any(isinstance(step, ForEachStep) for step in steps):
         return [
-            replace(step, engine=replace(around, soft_fail=step.engine.soft_fail)) for step in steps
+            replace(step, engine=replace(around, skip_if_empty=step.engine.skip_if_empty))
+            for step in steps
         ]
     own = _settings_of(task)
     if not inside:
