@@ -105,11 +105,16 @@ CASES: dict[str, tuple[str, list[dict[str, Any]], list[str]]] = {
         ],
     ),
     "once": (
-        "'@once', start_date=START",
-        [{"expression": "at(2025-01-01T03:00:00)"}],
-        ["info: @once becomes its start_date"],
+        "'@once', start_date=datetime(2031, 5, 1, 3, tzinfo=timezone.utc)",
+        [{"expression": "at(2031-05-01T03:00:00)"}],
+        [],
     ),
-    "once, now": ("'@once'", [], ["dropped: the schedule OnceTimetable is not carried over"]),
+    "once, long ago": (
+        "'@once', start_date=START",
+        [],
+        ["dropped: the schedule @once is not carried over: its only run starts as soon as Airflow"],
+    ),
+    "once, now": ("'@once'", [], ["dropped: the schedule @once is not carried over"]),
     "always": (
         "'@continuous', max_active_runs=1",
         [],

@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from sagebridge.authoring.clock_changes import changes_clocks, clock_change_slot
+from sagebridge.authoring.prefect_schedules import FIRST
 from sagebridge.formats.airflow.periods import (
     NoSchedule,
     coincide,
@@ -116,18 +117,21 @@ class _ScheduleReader:
 
     def _once(self, timetable: Any) -> None:
         start, end = time_limits(self.dag)
-        if start is None:
-            raise NoSchedule("without start_date, it runs as soon as Airflow finds the DAG")
-        if end is None or start <= end:
+        if start is None or start < FIRST:
+            why = "its only run starts as soon as Airflow finds the DAG"
+            self._lose("@once", why, "start the execution yourself")
+        elif end is None or start <= end:
             self._at(start)
-            self._note("@once becomes its start_date; Airflow also runs it if that is in the past")
 
     def _events(self, timetable: Any) -> None:
         start, end = time_limits(self.dag)
+        first = max(start or FIRST, FIRST)  # earlier events are past
         for event in sorted(set(timetable.event_dates)):
             moment = event if event.tzinfo else event.replace(tzinfo=UTC)
-            if (start is None or start <= moment) and (end is None or moment <= end):
+            if first <= moment and (end is None or moment <= end):
                 self._at(moment)
+        if not self.found:
+            self._lose(_text(timetable), f"it has no times from {first:%Y} on")
 
     def _at(self, moment: datetime) -> None:
         local = moment.astimezone(UTC).replace(tzinfo=None, microsecond=0)
