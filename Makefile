@@ -9,7 +9,7 @@ DEMO = .venvs/$(ENGINE)/bin
 RUN ?=
 # Longest first: `make test` runs two at a time, since tests spend much of their time waiting.
 TESTS = test-airflow-slow test-prefect test-airflow test-prefect-3.7 test-airflow-3.1 \
-    test-sagemaker test-sagemaker-3
+    test-airflow-3.0 test-airflow-2.11 test-sagemaker test-sagemaker-3
 
 # Without bytecode, each process of an engine compiles all modules again.
 unexport PYTHONDONTWRITEBYTECODE
@@ -26,7 +26,7 @@ demo:
 	    --upload .sagebridge/sample=s3://sagebridge-abalone/data $(RUN)
 
 test:
-	@echo "testing six environments, two at a time; each prints its results when it ends"
+	@echo "testing eight environments, two at a time; each prints its results when it ends"
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target --keep-going $(TESTS)
 
 test-airflow:
@@ -41,6 +41,12 @@ test-airflow-slow:
 test-airflow-3.1:
 	@$(BOOTSTRAP) airflow-3.1
 	.venvs/airflow-3.1/bin/pytest -m airflow31
+
+# Other test modules import what these versions lack.
+test-airflow-2.11 test-airflow-3.0: test-%:
+	@$(BOOTSTRAP) $*
+	.venvs/$*/bin/pytest -m managed tests/managed tests/airflow/test_missed_slots.py \
+	    tests/airflow/test_retries.py tests/airflow/test_start_operator.py
 
 # These suites have their own processes: Prefect sends all events of one to its first server.
 test-prefect:
@@ -91,8 +97,9 @@ airflow:
 	@$(BOOTSTRAP) airflow
 
 # Keeps pins that still satisfy pyproject.toml. `make requirements UPGRADE=--upgrade` upgrades all.
-# airflow-3.1 is resolved as of the release of 3.1.8 (--exclude-newer). Airflow's own constraint
-# files (constraints-3.1.8 on GitHub) are not used, since they are not on the package index.
+# The older versions of Airflow are resolved as of their release (--exclude-newer). That gives the
+# versions of Airflow's own constraint files (constraints-3.1.8 on GitHub), which are not used, since
+# they are not on the package index.
 UPGRADE ?=
 UV = $(or $(shell command -v uv),.venvs/uv/bin/uv)
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
@@ -105,6 +112,10 @@ requirements:
 	$(COMPILE) pyproject.toml --extra airflow --extra local $(TOOLS) --group cloud --group check \
 	    --group postgres --group workers \
 	    --output-file requirements/airflow.txt
+	$(COMPILE) pyproject.toml --extra airflow --extra local $(TOOLS) --group cloud \
+	    --group airflow211 --exclude-newer 2025-06-03 --output-file requirements/airflow-2.11.txt
+	$(COMPILE) pyproject.toml --extra airflow --extra local $(TOOLS) --group cloud \
+	    --group airflow30 --exclude-newer 2025-09-05 --output-file requirements/airflow-3.0.txt
 	$(COMPILE) pyproject.toml --extra airflow --extra local $(TOOLS) --group cloud --group airflow31 \
 	    --exclude-newer 2026-03-20 --output-file requirements/airflow-3.1.txt
 	$(COMPILE) pyproject.toml --extra prefect --extra local $(TOOLS) \

@@ -116,11 +116,16 @@ def play(
     dag: DAG, conf: Mapping[str, Any] | None = None, at: datetime | None = None
 ) -> FinishedRun:
     """Runs a DAG to its end, in this process."""
+    from sagebridge_operators.airflow._compat import IS_AIRFLOW_2
+
     migrated()
     store(dag)
     before = signal.getsignal(signal.SIGTERM)
     try:
-        when: dict[str, Any] = {"logical_date": at, "run_after": at} if at else {}
+        if IS_AIRFLOW_2:
+            when: dict[str, Any] = {"execution_date": at}
+        else:
+            when = {"logical_date": at, "run_after": at} if at else {}
         run = dag.test(run_conf=dict(conf) if conf is not None else None, **when)
     finally:
         signal.signal(signal.SIGTERM, before)
@@ -130,14 +135,23 @@ def play(
 
 def store(dag: DAG) -> None:
     """Writes a DAG without a file into the database, as the DAG processor does."""
+    from sagebridge_operators.airflow._compat import IS_AIRFLOW_2
+
     migrated()
-    manager: Any = import_module("airflow.dag_processing.bundles.manager")
-    manager.DagBundlesManager().sync_bundles_to_db()
     bags = dagbags()
     bag = bags.DagBag(dag_folder=os.devnull)
-    dag.fileloc, dag.relative_fileloc = __file__, Path(__file__).name
+    dag.fileloc = __file__
+    if IS_AIRFLOW_2:
+        bag.bag_dag(dag, root_dag=dag)
+        bag.sync_to_db()
+        return
+    dag.relative_fileloc = Path(__file__).name
     bag.bag_dag(dag)
-    bags.sync_bag_to_db(bag, "dags-folder", None)
+    manager: Any = import_module("airflow.dag_processing.bundles.manager")
+    manager.DagBundlesManager().sync_bundles_to_db()
+    # A method of DagBag in Airflow 3.0.
+    sync = getattr(bags, "sync_bag_to_db", None) or type(bag).sync_to_db
+    sync(bag, "dags-folder", None)
 
 
 def dagbags() -> Any:

@@ -47,6 +47,13 @@ ALLOWED = {
     ("sagebridge.formats.airflow.import_dags", "entry_points(group=_PRELOAD, name='airflow')"),
     # Few DAG files use these names of the package.
     ("sagebridge_operators.airflow", "import_module(f'{__name__}.{_LAZY[name]}')"),
+    # Names of Airflow that are in other modules in other versions.
+    ("sagebridge_operators.airflow._compat", "import_module(module)"),
+    ("sagebridge_operators.airflow._compat", "import_module(modules[-1])"),
+    (
+        "sagebridge_operators.airflow._compat",
+        "import_module('airflow.utils.dag_cycle_tester')",
+    ),
     # Airflow imports triggers in its event loop, so the rest is imported in a thread.
     ("sagebridge_operators.airflow.deferral.trigger", "import_module(_POLLER)"),
     # Each step type is a module, found by its row in the table or in its package.

@@ -34,6 +34,8 @@ class Size(NamedTuple):
 
 SIZES = {
     "airflow": Size(1100, 60),
+    "airflow-2.11": Size(900, 60),
+    "airflow-3.0": Size(1000, 60),
     "airflow-3.1": Size(1000, 60),
     "prefect": Size(750, 45),
     "prefect-3.7": Size(800, 45),

@@ -164,6 +164,20 @@ class LossError(SagebridgeError):
         super().__init__(f"{source}: {losses}; nothing was written because of --fail-on-loss")
 
 
+def _conflict(extra: str) -> str:
+    """The installed engine that keeps an extra out of this environment; empty if none does."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        if extra == "airflow" and (found := version("apache-airflow")).startswith("2."):
+            return f"Airflow {found}"  # it only runs DAGs
+    except PackageNotFoundError:
+        pass
+    # Their newest versions pin different versions of shared dependencies.
+    other = _OTHER_ENGINE.get(extra)
+    return other.title() if other is not None and find_spec(other) is not None else ""
+
+
 class MissingExtra(SagebridgeError):
     """A package of a sagebridge extra is not installed."""
 
@@ -174,13 +188,8 @@ class MissingExtra(SagebridgeError):
         location = f"{source}: " if source else ""
         install = f"pip install {requirement(extra)}"
         fix = f"run: {install}"
-        other = _OTHER_ENGINE.get(extra)
-        if other is not None and find_spec(other) is not None:
-            # Their newest versions pin different versions of shared dependencies.
-            fix = (
-                f"this environment has {other.title()}, so run the command in another one, with "
-                f"{install}"
-            )
+        if other := _conflict(extra):
+            fix = f"this environment has {other}, so run the command in another one, with {install}"
         super().__init__(f"{location}{what} needs the extra {extra!r}; {fix}")
 
     def at(self, source: str) -> MissingExtra:

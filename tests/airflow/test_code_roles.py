@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowSkipException
 from airflow.sdk import (
     DAG,
     BaseOperator,
@@ -34,6 +33,7 @@ from sagebridge_operators.airflow import (
     PythonStepOperator,
     ShellStepOperator,
 )
+from sagebridge_operators.airflow._compat import AirflowSkipException
 from tests.dagtest import new_id, play
 from tests.nullable import ARGUMENTS, CASES, seen
 

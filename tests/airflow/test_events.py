@@ -11,7 +11,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 from airflow.sdk.exceptions import ErrorType
 from airflow.sdk.execution_time import task_runner
 from airflow.sdk.execution_time.comms import ErrorResponse, OKResponse
@@ -22,6 +21,7 @@ from sagebridge.model.event_triggers import EventTrigger, s3_object_created
 from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import Pipeline, Step
 from sagebridge_operators.airflow import build, queue_asset
+from sagebridge_operators.airflow._compat import AirflowFailException, AirflowSkipException
 from sagebridge_operators.airflow.event_queue import QueueTrigger
 from sagebridge_operators.airflow.start_operator import StartPipelineOperator
 from sagebridge_operators.backends.queues import receive_messages, region_of

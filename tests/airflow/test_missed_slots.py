@@ -42,10 +42,11 @@ def scheduled(dag_id: str, missed: datetime) -> tuple[list[Any], Any]:
             if model.next_dagrun_create_after <= datetime.now(UTC):
                 runner._create_dag_runs([model], session)
                 session.flush()
-        found = session.scalars(select(DagRun.logical_date).where(DagRun.dag_id == dag_id))
-        return sorted(found), model.next_dagrun
+        found = session.scalars(select(DagRun).where(DagRun.dag_id == dag_id))
+        return sorted(run.logical_date for run in found), model.next_dagrun
 
 
+@pytest.mark.managed
 def test_scheduler_runs_only_the_latest_slot_after_an_outage() -> None:
     dag = DAG(new_id(), schedule=EventBridgeTimetable("cron(0 * * * ? *)"), catchup=False)
     store(dag)

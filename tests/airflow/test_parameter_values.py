@@ -51,9 +51,8 @@ def test_right_values_reach_the_request(run: Run, sent: list[Any]) -> None:
 
 def test_schedule_or_event_with_a_wrong_value_starts_no_run() -> None:
     """The values of both, as strings or in the declared types, go through this function."""
-    from airflow.providers.common.compat.sdk import AirflowFailException
-
     from sagebridge_operators.airflow import StartPipelineOperator, build
+    from sagebridge_operators.airflow._compat import AirflowFailException
 
     start = StartPipelineOperator(task_id="start", pipeline=build(PIPELINE, dag_id=new_id()))
     assert is_sent(start.conf(RIGHT))

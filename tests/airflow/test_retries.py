@@ -111,6 +111,7 @@ def test_lost_worker_between_two_failures_is_not_counted(
     assert [one.tries for one in played.records.attempts(played.execution)] == [0, 1, 2]
 
 
+@pytest.mark.managed
 def test_worker_lost_before_it_reported_a_failure_uses_one_retry(
     aws: FakeSageMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -199,7 +200,7 @@ def test_raised_function_is_called_again_and_keeps_its_exception(aws: FakeSageMa
 
 
 def test_function_that_raises_airflow_fail_exception_is_not_retried(aws: FakeSageMaker) -> None:
-    from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
+    from sagebridge_operators.airflow._compat import AirflowFailException, AirflowSkipException
 
     def hopeless() -> None:
         raise AirflowFailException("wrong input")

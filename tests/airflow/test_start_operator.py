@@ -12,7 +12,6 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException, DagRunTriggerException
 
 import sagebridge
 from sagebridge import EventTrigger, Schedule
@@ -26,6 +25,7 @@ from sagebridge_operators.airflow import (
     dag_builder,
     load_folder,
 )
+from sagebridge_operators.airflow._compat import IS_AIRFLOW_2, AirflowFailException
 from sagebridge_operators.airflow.dag_builder import Definition
 from sagebridge_operators.airflow.start_operator import run_id
 from tests.dagtest import FinishedRun, dagbags, migrated, new_id, play, store
@@ -82,7 +82,9 @@ def context(run: str = "scheduled__2026-12-01T03:00:00+00:00", *, paused: bool =
     return {"ti": ti, "dag_run": SimpleNamespace(logical_date=SLOT, run_after=SLOT)}
 
 
-def started(operator: Any, given: Any) -> DagRunTriggerException:
+def started(operator: Any, given: Any) -> Any:
+    from sagebridge_operators.airflow._compat import DagRunTriggerException
+
     with pytest.raises(DagRunTriggerException) as raised:
         operator.execute(given)
     return raised.value
@@ -223,6 +225,7 @@ def test_slot_starts_one_run_with_converted_values() -> None:
     assert run.logical_date is None
 
 
+@pytest.mark.managed
 def test_run_is_started_once(backend: FakeBackend) -> None:
     given = pipeline(schedules=[Schedule("a", "rate(1 day)", parameters={"Count": "4"})])
     main, small = dag_builder.all_dags(given, new_id(), {}, {})
@@ -231,10 +234,11 @@ def test_run_is_started_once(backend: FakeBackend) -> None:
     states = [play(small, at=SLOT).states for _ in range(2)]
 
     assert states == [{"start": "success"}, {"start": "skipped"}]
-    query = "select run_id, conf, logical_date from dag_run where dag_id = ?"
-    (found,) = FinishedRun.select(query, main.dag_id)
-    name = f"{small.dag_id}__manual__2026-12-01T03:00:00+00:00"
-    assert found == (name, '{"Count": 4}', None)
+    (found,) = FinishedRun.select("select run_id from dag_run where dag_id = ?", main.dag_id)
+    assert found == (f"{small.dag_id}__manual__2026-12-01T03:00:00+00:00",)
+    if not IS_AIRFLOW_2:  # which pickles conf, and needs a date
+        query = "select conf, logical_date from dag_run where dag_id = ?"
+        assert FinishedRun.select(query, main.dag_id) == [('{"Count": 4}', None)]
 
 
 def test_manual_run_of_a_small_dag_starts_a_run() -> None:

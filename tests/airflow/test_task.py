@@ -9,8 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from airflow.providers.standard.operators.empty import EmptyOperator
-from airflow.sdk import DAG, Param, TaskGroup
+from airflow.sdk import DAG, Param, TaskGroup, task
 from botocore.exceptions import EndpointConnectionError
 
 from sagebridge.model.conditions import equals
@@ -407,9 +406,13 @@ def test_pipeline_with_errors_starts_no_job(run: Run, aws: FakeSageMaker) -> Non
 
 def test_run_fails_with_its_step_despite_a_final_task(backend: FakeBackend) -> None:
     del backend
+
+    def report() -> None:
+        pass
+
     with DAG(new_id()) as dag:
         stop = FailOperator(task_id="stop", error_message="no")
-        stop >> EmptyOperator(task_id="report", trigger_rule="all_done")
+        stop >> task(trigger_rule="all_done")(report)()
     played = play(dag)
     assert played.states == {"stop": "failed", "report": "success", "watch_failures": "failed"}
     assert played.state == "failed"

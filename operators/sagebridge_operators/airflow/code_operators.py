@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from airflow.providers.common.compat.sdk import Context, SkipMixin
-
 from sagebridge.authoring.dag_pipeline import steps_of
 from sagebridge.model.code_steps import (
     BRANCH,
@@ -25,6 +23,7 @@ from sagebridge.model.code_steps import (
 )
 from sagebridge.model.functions import Function
 from sagebridge.model.values import ABSENT, EMPTY, Value
+from sagebridge_operators.airflow._compat import Context, SkipMixin, skip
 from sagebridge_operators.airflow.step_operators import StepOperator
 from sagebridge_operators.lifecycle.user_code.function_call import interrupt_function
 
@@ -84,13 +83,13 @@ class PythonStepOperator(StepOperator, SkipMixin):
         from sagebridge_operators.airflow.code_run import in_code_context
 
         with in_code_context(context):
-            outputs = super().execute(context)
+            outputs = self.run_step(context)
         if skips := outputs.get("skips"):
             # skip() raises; see ConditionOperator.execute.
             for key, value in {**outputs, "return_value": outputs}.items():
                 context["ti"].xcom_push(key=key, value=value)
             steps = steps_of(self.dag)
-            self.skip(context["ti"], [steps[name].entry for name in skips])
+            skip(self, context, [steps[name].entry for name in skips])
         return outputs
 
     def on_kill(self) -> None:

@@ -18,8 +18,7 @@ from sagebridge_operators.lifecycle.user_code.roles import named_steps
 from sagebridge_operators.lifecycle.user_code.run_context import RunContext, current_run
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
-
+    from sagebridge_operators.airflow._compat import Context
     from sagebridge_operators.airflow.step_operators import StepOperator
 
 
@@ -39,13 +38,13 @@ def _rendered(operator: StepOperator, context: Context, text: str) -> Any:
     # Airflow's render_template() reads a string such as script.sh as a file
     # (airflow/sdk/definitions/_internal/templater.py).
     environment = operator.get_template_env()
-    return environment.from_string(text).render(dict(context))
+    return environment.from_string(text).render(dict(context.items()))
 
 
 def code_context(context: Context, run: RunContext) -> Mapping[str, Any]:
     """Airflow's context with a task instance that finds the results of steps."""
     ti = CodeTaskInstance(context["ti"], run)
-    return {**context, "ti": ti, "task_instance": ti}
+    return {**dict(context.items()), "ti": ti, "task_instance": ti}
 
 
 class CodeTaskInstance:
@@ -99,9 +98,9 @@ class CodeTaskInstance:
 @contextmanager
 def in_code_context(context: Context) -> Iterator[None]:
     """Makes get_current_context() return the context of a step's code."""
-    from airflow.sdk.execution_time.context import set_current_context
+    from sagebridge_operators.airflow._compat import set_current_context
 
     ti = CodeTaskInstance(context["ti"])
-    given: Any = {**context, "ti": ti, "task_instance": ti}
+    given: Any = {**dict(context.items()), "ti": ti, "task_instance": ti}
     with set_current_context(given):
         yield

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any, ClassVar
 
-from airflow.providers.common.compat.sdk import Context, Label, SkipMixin
-
 from sagebridge.model.conditions import Condition
 from sagebridge.model.pipeline import ConditionStep, Step
 from sagebridge.model.values import ABSENT, EMPTY, Absent
 from sagebridge_operators.airflow import task_dependencies
+from sagebridge_operators.airflow._compat import Context, Label, SkipMixin, skip
 from sagebridge_operators.airflow.step_operators import StepOperator
 
 
@@ -67,14 +66,14 @@ class ConditionOperator(StepOperator, SkipMixin):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Skips the tasks of the branch not taken. Returns or raises as StepOperator does."""
-        outputs = super().execute(context)
-        # skip() raises DownstreamTasksSkipped (airflow/sdk/bases/skipmixin.py), after which Airflow
-        # does not push what execute() returns.
+        outputs = self.run_step(context)
+        # In Airflow 3, skip() raises DownstreamTasksSkipped (airflow/sdk/bases/skipmixin.py), after
+        # which Airflow does not push what execute() returns.
         for key, value in {**outputs, "return_value": outputs}.items():
             context["ti"].xcom_push(key=key, value=value)
         not_taken = self.else_steps if outputs["outcome"] else self.if_steps
         if not_taken:
-            self.skip(context["ti"], [operator.entry for operator in not_taken])
+            skip(self, context, [operator.entry for operator in not_taken])
         return outputs
 
 

@@ -11,9 +11,6 @@ from inspect import signature
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from airflow.providers.common.compat.sdk import DAG, Param
-from airflow.sdk import get_parsing_context
-
 import sagebridge
 from sagebridge.authoring.airflow_schedules import TASK_ID, own_schedule, small_dags
 from sagebridge.authoring.dag_pipeline import (
@@ -37,6 +34,7 @@ from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import ConditionStep, Pipeline, Step, walk
 from sagebridge.model.schedules import Schedule
 from sagebridge.model.values import ABSENT, EMPTY, thaw
+from sagebridge_operators.airflow._compat import DAG, Param, get_parsing_context
 from sagebridge_operators.airflow.condition_operator import ConditionOperator
 from sagebridge_operators.airflow.failure_watcher import WatchOperator
 from sagebridge_operators.airflow.step_operators import (
@@ -189,7 +187,6 @@ def _schedule(pipeline: Pipeline) -> dict[str, Any]:
 
 
 def _small_dag(dag_id: str, starter: Starter, pipeline: DAG) -> DAG:
-    from sagebridge_operators.airflow.event_queue import queue_asset
     from sagebridge_operators.airflow.schedule_timetable import EventBridgeTimetable
     from sagebridge_operators.airflow.start_operator import StartPipelineOperator
 
@@ -199,6 +196,9 @@ def _small_dag(dag_id: str, starter: Starter, pipeline: DAG) -> DAG:
     else:
         own, arguments = {"schedule": None}, {"event_trigger": starter}
         if starter.enabled and starter.queue is not ABSENT:
+            # Imported here: Airflow 2 has no assets that are watched.
+            from sagebridge_operators.airflow.event_queue import queue_asset
+
             own = {"schedule": [queue_asset(starter.queue)]}
     with DAG(dag_id=dag_id, tags=["sagebridge"], **own) as dag:
         StartPipelineOperator(task_id=TASK_ID, pipeline=pipeline, **arguments)

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from sagebridge_operators.airflow._compat import IS_AIRFLOW_2
+
 _RUN_STATES = {"queued": "Pending", "running": "Executing", "success": "Succeeded"}
 _TASK_STATES = {
     "success": "Succeeded",
@@ -35,13 +37,13 @@ class DagRuns:
 
     def state(self, pipeline: str, run_id: str) -> str:
         """The state of a run; empty if the run does not exist."""
-        if not _instance().get_dr_count(dag_id=pipeline, run_ids=[run_id]):
+        if not run_states().get_dr_count(dag_id=pipeline, run_ids=[run_id]):
             return ""
-        return _RUN_STATES.get(str(_instance().get_dagrun_state(pipeline, run_id)), "Failed")
+        return _RUN_STATES.get(str(run_states().get_dagrun_state(pipeline, run_id)), "Failed")
 
     def at(self, pipeline: str, dates: Sequence[datetime]) -> Mapping[datetime, str]:
         """The state of the run for each logical date that has one."""
-        ti, found = _instance(), {}
+        ti, found = run_states(), {}
         for date in dates:
             for state, name in (("success", "Succeeded"), ("failed", "Failed"), ("", "Executing")):
                 given = {"states": [state]} if state else {}
@@ -56,7 +58,7 @@ class DagRuns:
         """The states of tasks in the run for each logical date that has one."""
         found = {}
         for date in self.at(pipeline, dates):
-            runs = _instance().get_task_states(
+            runs = run_states().get_task_states(
                 dag_id=pipeline, logical_dates=[date], task_ids=list(steps)
             )
             found[date] = {
@@ -76,6 +78,8 @@ def start_dag_run(
     A task can raise DagRunTriggerException only once. See _handle_trigger_dag_run in
     airflow/sdk/execution_time/task_runner.py.
     """
+    if IS_AIRFLOW_2:
+        return bool(run_states().start(dag_id, run_id, conf, logical_date))
     from airflow.sdk.execution_time import task_runner
     from airflow.sdk.execution_time.comms import ErrorResponse, TriggerDagRun
 
@@ -87,8 +91,14 @@ def start_dag_run(
     return not isinstance(answer, ErrorResponse)  # other errors are raised
 
 
-def _instance() -> Any:
-    # Its static methods ask Airflow's API, without the task instance of the context.
+def run_states(ti: Any = None) -> Any:
+    """An object with the methods of Airflow2Runs; in Airflow 3 a task instance is one."""
+    if IS_AIRFLOW_2:
+        from sagebridge_operators.airflow.airflow2 import Airflow2Runs
+
+        return Airflow2Runs
+    if ti is not None:
+        return ti
     from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
     return RuntimeTaskInstance

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from sagebridge_operators.airflow._compat import IS_AIRFLOW_2
+
 
 @dataclass(slots=True)
 class _TestRun:
@@ -24,13 +26,16 @@ class _TestRun:
 _RUNS: dict[tuple[str, str], _TestRun] = {}
 
 
-def is_dag_test() -> bool:
-    """Whether this task runs in ``dag.test``.
+def is_dag_test(ti: Any) -> bool:
+    """Whether a task runs in ``dag.test``.
 
     Airflow has no public flag for it. In ``dag.test``, tasks talk to their supervisor through
     InProcessSupervisorComms (airflow/sdk/execution_time/supervisor.py), which the task runner
-    stores in SUPERVISOR_COMMS.
+    stores in SUPERVISOR_COMMS. In Airflow 2 they have no job of Airflow (_run_raw_task in
+    airflow/models/taskinstance.py, called by DAG.test).
     """
+    if IS_AIRFLOW_2:
+        return ti.job_id is None
     runner = sys.modules.get("airflow.sdk.execution_time.task_runner")
     comms = getattr(runner, "SUPERVISOR_COMMS", None)
     return type(comms).__name__ == "InProcessSupervisorComms"

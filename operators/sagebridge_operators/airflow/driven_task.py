@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from airflow.providers.common.compat.sdk import AirflowSkipException, Context
-
 from sagebridge.errors import SagebridgeError
 from sagebridge.model.values import EMPTY
 from sagebridge_operators.airflow import task_retries
+from sagebridge_operators.airflow._compat import AirflowSkipException, Context
 
 
 class Driver(Protocol):
@@ -78,6 +77,7 @@ class DrivenTask:
                     raise task_log.failure(driver.reason) from None
             if is_outage(error) or isinstance(error, MissingStartDate):
                 task_log.hide_traceback(error)
+            task_retries.keep_rendered_view(self)
             raise
 
     def on_kill(self) -> None:

@@ -11,6 +11,11 @@ from typing import Any
 from airflow.sdk import Asset, AssetWatcher
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
+from sagebridge_operators.airflow._compat import IS_AIRFLOW_2
+
+if IS_AIRFLOW_2:
+    raise ImportError("queue_asset() needs Airflow 3: Airflow 2 has no assets that are watched")
+
 _MOST = 50
 """Messages in one event, which Airflow keeps in its database."""
 _PAUSE = 30.0

@@ -6,11 +6,10 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeAlias
 
-from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, Context
-
 from sagebridge.model.event_messages import event_starts
 from sagebridge.model.event_triggers import EventTrigger
 from sagebridge.model.values import Value
+from sagebridge_operators.airflow._compat import AirflowFailException, AirflowSkipException, Context
 from sagebridge_operators.airflow.dag_runs import start_dag_run
 from sagebridge_operators.airflow.task_log import failure
 

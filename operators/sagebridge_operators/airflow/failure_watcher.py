@@ -10,12 +10,11 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from airflow.providers.common.compat.sdk import BaseOperator, Context
-
 from sagebridge.authoring.dag_pipeline import WATCHER
 from sagebridge.model.dependencies import ANY
 from sagebridge.model.display import free_name
 from sagebridge.model.graph import hidden_nodes
+from sagebridge_operators.airflow._compat import BaseOperator, Context
 from sagebridge_operators.airflow.task_log import failure
 from sagebridge_operators.airflow.trigger_gates import GateOperator
 

@@ -6,15 +6,18 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, ClassVar, Self
 
-from airflow.providers.common.compat.sdk import AirflowSkipException, BaseOperator, Context
-from airflow.sdk.definitions._internal.expandinput import DictOfListsExpandInput
-from airflow.sdk.definitions.taskgroup import MappedTaskGroup
-
 from sagebridge.authoring.dag_pipeline import BODY, ITEMS
 from sagebridge.model.for_each import ForEachStep, Selector
 from sagebridge.model.pipeline import Step, walk
 from sagebridge.model.values import ABSENT, EMPTY, Absent, Value
 from sagebridge_operators.airflow import task_dependencies
+from sagebridge_operators.airflow._compat import (
+    AirflowSkipException,
+    BaseOperator,
+    Context,
+    DictOfListsExpandInput,
+    MappedTaskGroup,
+)
 from sagebridge_operators.airflow.driven_task import DrivenTask
 from sagebridge_operators.airflow.step_operators import StepOperator, own_id
 
@@ -125,7 +128,7 @@ class ForEachOperator(StepOperator):
                 raise AirflowSkipException(f"{self.items_task.task_id} was skipped")
             case "upstream_failed":
                 raise task_log.failure("not started, since a step before it failed")
-        return super().execute(context)
+        return self.run_step(context)
 
     def _prepare(self, context: Context, *, resumes: bool) -> Any:
         return _driver(self, context)

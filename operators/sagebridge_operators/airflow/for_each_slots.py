@@ -11,8 +11,8 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow.providers.common.compat.sdk import conf
-
+from sagebridge_operators.airflow._compat import AirflowRescheduleException, conf
+from sagebridge_operators.airflow.dag_runs import run_states
 from sagebridge_operators.airflow.dag_test import is_dag_test, repeat_try
 from sagebridge_operators.airflow.for_each_operator import LABEL, ForEachOperator
 from sagebridge_operators.airflow.step_operators import StepOperator
@@ -53,15 +53,16 @@ def take_slot(operator: StepOperator, loop: ForEachOperator, task: StepTask, ti:
     def claimed() -> bool:
         return claim(task.records, task.execution.id, step.name, index, limit, has_ended)
 
-    until = time.monotonic() + (0 if is_dag_test() or _may_defer(operator) else _IN_WORKER)
+    until = time.monotonic() + (0 if is_dag_test(ti) or _may_defer(operator) else _IN_WORKER)
     while not patiently(claimed, PATIENCE):
         if time.monotonic() >= until or operator.killed:
             # Each one that waits before it gets a slot first, so it asks less often.
-            pause = 0 if is_dag_test() else min(_LONGEST, _SHORTEST * (1 + waiting))
+            pause = 0 if is_dag_test(ti) else min(_LONGEST, _SHORTEST * (1 + waiting))
             text = "%s iterations run, the most at a time; asking again in %g s"
             operator.log.info(text, limit, pause)
             repeat_try(ti)
-            raise _reschedule(datetime.now(UTC) + timedelta(seconds=pause))
+            moment = datetime.now(UTC) + timedelta(seconds=pause)
+            raise AirflowRescheduleException(moment)  # type: ignore[no-untyped-call]
         time.sleep(_LOOK)
 
 
@@ -79,17 +80,8 @@ def show_item(loop: ForEachOperator, task: StepTask, context: Any) -> None:
 
 def states_of(ti: Any, task_ids: list[str]) -> dict[str, str | None]:
     """The states of tasks in the run of a task, by task id, with ``_<index>`` if mapped."""
-    found = ti.get_task_states(dag_id=ti.dag_id, task_ids=task_ids, run_ids=[ti.run_id])
+    found = run_states(ti).get_task_states(dag_id=ti.dag_id, task_ids=task_ids, run_ids=[ti.run_id])
     return {
         name: None if state is None else str(state)
         for name, state in found.get(ti.run_id, {}).items()
     }
-
-
-def _reschedule(moment: datetime) -> Exception:
-    try:
-        from airflow.sdk.exceptions import AirflowRescheduleException
-    except ImportError:  # Airflow 3.1
-        from airflow.exceptions import AirflowRescheduleException
-    found: Exception = AirflowRescheduleException(moment)  # type: ignore[no-untyped-call]
-    return found

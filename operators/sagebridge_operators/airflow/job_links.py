@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.providers.common.compat.sdk import BaseOperatorLink, XCom
-
 from sagebridge.model.step_types import StepType
+from sagebridge_operators.airflow._compat import BaseOperatorLink, XCom
 from sagebridge_operators.lifecycle.links import CONSOLE, LOG, OUTPUT
 
 if TYPE_CHECKING:
@@ -24,6 +23,11 @@ class JobLink(BaseOperatorLink):
     """
 
     name: ClassVar[str]
+
+    @property
+    def xcom_key(self) -> str:
+        """The name that Airflow 3 gives to it (airflow/sdk/bases/operatorlink.py)."""
+        return f"_link_{type(self).__name__}"
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
         return str(XCom.get_value(ti_key=ti_key, key=self.xcom_key) or "")

@@ -7,6 +7,8 @@ its first fork costs the forked ones neither time nor memory.
 Airflow imports the entry points ``airflow.policy`` in each of its processes, at their start
 (load_policy_plugins in airflow/settings.py). Airflow is not loaded completely then, so the imports
 wait for the first fork.
+
+In Airflow 2, the module also makes ``airflow.sdk`` importable, before any DAG file is read.
 """
 
 from __future__ import annotations
@@ -16,6 +18,8 @@ import os
 import sys
 from collections.abc import Sequence
 from functools import cache
+
+from sagebridge_operators.airflow import _compat
 
 _FORKING = (("scheduler",), ("dag-processor",), ("celery", "worker"))
 """The commands of ``airflow`` whose processes fork tasks or parse DAG files."""
@@ -46,5 +50,6 @@ def load() -> None:
         logging.getLogger(__name__).warning("could not load what tasks need: %s", error)
 
 
+_compat.provide_sdk()
 if forks(sys.argv[1:]):
     os.register_at_fork(before=load)

@@ -76,12 +76,17 @@ class EventBridgeTimetable(Timetable):
             description=description,
             extra=extra,
         )
-        self.can_be_scheduled = enabled
         self.description = in_words(self.schedule)
         try:
             self.periodic = not isinstance(self.schedule.timing, At)
         except ExpressionError:  # reported by validate
             self.periodic = False
+
+    # A property, since the one of Airflow 2 cannot be set.
+    @property
+    def can_be_scheduled(self) -> bool:  # type: ignore[override]
+        """Whether any slot fires."""
+        return self.schedule.enabled
 
     @classmethod
     def of(cls, schedule: Schedule) -> EventBridgeTimetable:
@@ -153,18 +158,17 @@ class EventBridgeTimetable(Timetable):
         dag_model.next_dagrun_data_interval = None if slot is None else DataInterval.exact(slot)
         raise MissedSlot(stored.run_after, slot)
 
-    def generate_run_id(
-        self, *, run_type: DagRunType, run_after: pendulum.DateTime, **more: Any
-    ) -> str:
-        """Raises MissedSlot in Airflow 3.1, which has no next_run_info_from_dag_model.
+    def generate_run_id(self, *, run_type: DagRunType, **given: Any) -> str:
+        """Raises MissedSlot up to Airflow 3.1, which has no next_run_info_from_dag_model.
 
         Then the DAG processor stores the slot that counts, when it parses the file again.
         """
         if run_type == "scheduled" and not hasattr(Timetable, "next_run_info_from_dag_model"):
-            slot = self._instead_of(run_after)
-            if slot != run_after:
-                raise MissedSlot(run_after, slot)
-        return str(super().generate_run_id(run_type=run_type, run_after=run_after, **more))
+            stored = given.get("run_after") or given["logical_date"]  # Airflow 2 has no run_after
+            slot = self._instead_of(stored)
+            if slot != stored:
+                raise MissedSlot(stored, slot)
+        return str(super().generate_run_id(run_type=run_type, **given))
 
     def _instead_of(self, stored: pendulum.DateTime) -> pendulum.DateTime | None:
         """The slot to run if the scheduler has this one in its database."""

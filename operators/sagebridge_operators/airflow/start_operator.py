@@ -9,8 +9,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
-from airflow.providers.common.compat.sdk import BaseOperator, Context, DagRunTriggerException
-
 from sagebridge.authoring.dag_pipeline import own_arguments, parameters_of
 from sagebridge.errors import ModelTypeError, ParameterError
 from sagebridge.model.converters import object_
@@ -18,10 +16,17 @@ from sagebridge.model.event_triggers import EventTrigger
 from sagebridge.model.parameters import Parameter, coerce
 from sagebridge.model.schedules import at_slot
 from sagebridge.model.values import EMPTY, Object, Value
+from sagebridge_operators.airflow._compat import (
+    IS_AIRFLOW_2,
+    AirflowSkipException,
+    BaseOperator,
+    Context,
+)
+from sagebridge_operators.airflow.dag_runs import start_dag_run
 from sagebridge_operators.airflow.task_log import failure
 
 if TYPE_CHECKING:
-    from airflow.sdk import DAG
+    from sagebridge_operators.airflow._compat import DAG
 
 
 class StartPipelineOperator(BaseOperator):
@@ -62,9 +67,10 @@ class StartPipelineOperator(BaseOperator):
             self.declared = parameters_of(pipeline, definition.get("Parameters") or EMPTY)
 
     def execute(self, context: Context) -> list[str]:
-        """Returns the ids of the runs started by events.
+        """Returns the ids of the runs that it started.
 
-        Otherwise raises DagRunTriggerException, which starts the run, or AirflowFailException.
+        For a slot, Airflow 3 starts the run after DagRunTriggerException was raised. Raises
+        AirflowFailException for wrong parameters.
         """
         ti, dag_run = context["ti"], context["dag_run"]
         if self.event_trigger is not None:
@@ -76,9 +82,16 @@ class StartPipelineOperator(BaseOperator):
             )
         given = at_slot(self.parameters, dag_run.logical_date or dag_run.run_after)
         self.check_is_active(ti)
+        new_run = run_id(ti.dag_id, ti.run_id.removeprefix("scheduled__"))
+        if IS_AIRFLOW_2:
+            if not start_dag_run(self.trigger_dag_id, new_run, self.conf(given)):
+                raise AirflowSkipException(f"run {new_run} exists already")
+            return [new_run]
+        from sagebridge_operators.airflow._compat import DagRunTriggerException
+
         raise DagRunTriggerException(
             trigger_dag_id=self.trigger_dag_id,
-            dag_run_id=run_id(ti.dag_id, ti.run_id.removeprefix("scheduled__")),
+            dag_run_id=new_run,
             conf=self.conf(given),
             logical_date=None,  # two schedules may have the same slot
             reset_dag_run=False,

@@ -12,8 +12,6 @@ from datetime import timedelta
 from inspect import signature
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.providers.common.compat.sdk import BaseOperator, Context
-
 from sagebridge.authoring.declared_names import unknown_arguments
 from sagebridge.authoring.step_arguments import (
     STEP_ARGUMENTS,
@@ -32,6 +30,7 @@ from sagebridge_operators.airflow import (
     task_retries,
     trigger_gates,
 )
+from sagebridge_operators.airflow._compat import BaseOperator, Context
 from sagebridge_operators.airflow.driven_task import DrivenTask
 from sagebridge_operators.airflow.job_links import links_of
 from sagebridge_operators.lifecycle.trigger_rules import SETUP_RULE
@@ -163,6 +162,14 @@ class StepOperator(DrivenTask, BaseOperator):
 
         Raises AirflowFailException if the step failed or was stopped; another exception if Airflow
         is to retry it.
+        """
+        return self.run_step(context)
+
+    def run_step(self, context: Context) -> dict[str, Any]:
+        """As ``execute``, which subclasses extend.
+
+        Airflow 2 warns if they call ``super().execute`` (ExecutorSafeguard in
+        airflow/models/baseoperator.py).
         """
         trigger_gates.check(self, context)
         outputs: dict[str, Any] = self._run(context)

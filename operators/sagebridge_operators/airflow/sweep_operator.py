@@ -7,9 +7,8 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import BaseOperator, Context
-
 from sagebridge.model.display import word_set
+from sagebridge_operators.airflow._compat import BaseOperator, Context
 
 if TYPE_CHECKING:
     from sagebridge_operators.lifecycle.attempt import Attempt
@@ -80,10 +79,13 @@ def watched_by(ti: Any) -> Watched:
     Nothing if the run is not in its database: records may be shared with another Airflow, even one
     with the same DAG and run ids. The first start of the run distinguishes the two.
     """
+    from sagebridge_operators.airflow.dag_runs import run_states
+
+    source = run_states(ti)
 
     @cache
     def states(dag_id: str, run_id: str) -> Mapping[str, Any]:
-        found = ti.get_task_states(dag_id=dag_id, run_ids=[run_id])
+        found = source.get_task_states(dag_id=dag_id, run_ids=[run_id])
         return dict(found.get(run_id) or {})
 
     def watched(body: Mapping[str, Any], attempt: Attempt) -> bool | None:
@@ -95,7 +97,7 @@ def watched_by(ti: Any) -> Watched:
         dag_id, _, run_id = str(body["run"]).partition("/")
         where = {"dag_id": dag_id, "run_id": run_id, "task_ids": task_id}
         index = attempt.index[0] if attempt.index else None
-        start = ti.xcom_pull(**where, key=STARTED, map_indexes=-1 if index is None else index)
+        start = source.xcom_pull(**where, key=STARTED, map_indexes=-1 if index is None else index)
         if not isinstance(start, str) or _time(start) != _time(str(body["started"])):
             return None
         name = task_id if index is None else f"{task_id}_{index}"

@@ -19,6 +19,7 @@ from sagebridge.model.pipeline import Step, walk
 from sagebridge.model.values import ABSENT
 from sagebridge.model.visit import rebuild
 from sagebridge_operators.airflow import trigger_gates
+from sagebridge_operators.airflow._compat import check_cycle
 from sagebridge_operators.airflow.failure_watcher import watch_hidden_failures
 from sagebridge_operators.lifecycle.backend import NAMES
 
@@ -123,9 +124,9 @@ def complete(dag: Any) -> None:
         for name in needed_steps(step):
             trigger_gates.link(edges.operators[name], task, step)
     if mapped:
-        dag.check_cycle()
+        check_cycle(dag)
     if why_pipeline_not_runnable(pipeline) is not None:
-        dag.tags.add(CANNOT_RUN)
+        dag.tags = type(dag.tags)((*dag.tags, CANNOT_RUN))  # a list in Airflow 2
         dag.doc_md = described(dag.doc_md, pipeline)
     # With trigger rules, the last tasks decide, as Airflow's users expect.
     if not any(step.engine.trigger_rule for step in steps):

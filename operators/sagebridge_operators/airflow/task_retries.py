@@ -65,25 +65,32 @@ def retry(operator: Any, ti: Any, error: Exception) -> None:
     matches it; otherwise ``error``.
     """
     # Imported here: parsing a DAG does not need them.
-    from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
-
     from sagebridge_operators.airflow import task_log
+    from sagebridge_operators.airflow._compat import AirflowException, AirflowFailException
 
     tries, cause = getattr(error, "retry", None), error.__cause__
     if not tries or ti.try_number > ti.max_tries or isinstance(cause, AirflowFailException):
         return
     text = "try %s of %s failed; Airflow starts the step again%s"
     operator.log.warning(text, *tries, _delay(operator))
-    if not hasattr(settings, "get_policy_plugin_manager"):
-        # Airflow 3.1 stores the rendered view after the task has the id of its next try, which is
-        # rejected and logged with a traceback (finalize() in sdk/execution_time/task_runner.py).
-        operator.overwrite_rtif_after_execution = False
+    keep_rendered_view(operator)
     # Airflow's other exceptions would change the state of the task, for example to skipped.
     if cause is None or isinstance(cause, AirflowException | SystemExit):
         task_log.hide_traceback(error)
         raise error
     task_log.hide_traceback(cause)
     raise cause
+
+
+def keep_rendered_view(operator: Any) -> None:
+    """Keeps Airflow up to 3.1 from storing the rendered view of a task that it may retry.
+
+    It does so when the task has the id of its next try already, which is rejected and logged with a
+    traceback; in ``dag.test`` of Airflow 3.0 the task fails (finalize() in
+    airflow/sdk/execution_time/task_runner.py).
+    """
+    if not hasattr(settings, "get_policy_plugin_manager"):
+        operator.overwrite_rtif_after_execution = False
 
 
 def _delay(operator: Any) -> str:

@@ -12,6 +12,7 @@ from sagebridge.authoring.dag_pipeline import may_be_empty, pipeline_of, steps_o
 from sagebridge.model.parameters import coerce
 from sagebridge.model.pipeline import Pipeline
 from sagebridge_operators.airflow import code_run, job_links
+from sagebridge_operators.airflow._compat import IS_AIRFLOW_2
 from sagebridge_operators.airflow.aws_clients import backends_of, settings_for_record
 from sagebridge_operators.airflow.dag_test import is_dag_test, known_start, test_start
 from sagebridge_operators.airflow.task_dependencies import for_each_of
@@ -33,8 +34,7 @@ from sagebridge_operators.lifecycle.step_task import StepTask
 from sagebridge_operators.run_errors import MissingStartDate
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
-
+    from sagebridge_operators.airflow._compat import Context
     from sagebridge_operators.airflow.step_operators import StepOperator
 
 
@@ -107,6 +107,10 @@ def step_task(operator: StepOperator, context: Context, *, resumes: bool = False
 
     def show(request: Mapping[str, Any]) -> None:
         operator.request = request
+        if IS_AIRFLOW_2:
+            from sagebridge_operators.airflow.airflow2 import store_rendered
+
+            store_rendered(operator, ti)
 
     generation, engine_try = _count(operator, ti, records, execution.id, body, index)
     return StepTask(
@@ -140,7 +144,7 @@ def recorded(
     Without an ``index`` the one that ExecutionRecords.steps chooses.
     """
     ti, dag = context["ti"], operator.dag
-    start = known_start(ti) if is_dag_test() else None
+    start = known_start(ti) if is_dag_test(ti) else None
     start = start or first_start(context["dag_run"], ti, _other_steps(operator))
     _, for_records = backends_of(operator)
     execution = execution_id_of(dag.dag_id, context["dag_run"].run_id, start)
@@ -152,7 +156,7 @@ def recorded(
 
 def _hide_in_logs(secrets: Sequence[str]) -> None:
     """Makes Airflow mask values in everything that the task logs, as with its own secrets."""
-    from airflow.sdk.log import mask_secret  # the compat.sdk of Airflow 3.1 has none
+    from sagebridge_operators.airflow._compat import mask_secret
 
     for one in secrets:
         mask_secret(one)
@@ -198,7 +202,7 @@ def first_start(dag_run: Any, ti: Any, others: Sequence[str], *, resumes: bool =
     Raises MissingStartDate, so that the task is retried; a guess would be another execution.
     """
     found: datetime | None = dag_run.start_date
-    if is_dag_test():
+    if is_dag_test(ti):
         found = test_start(ti, resumes=resumes)
     elif getattr(dag_run, "clear_number", 0):
         kept = ti.xcom_pull(task_ids=list(others), key=STARTED) if others else []

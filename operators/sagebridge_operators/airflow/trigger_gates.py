@@ -12,12 +12,11 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowSkipException, BaseOperator, Context
-
 from sagebridge.model.dependencies import ANY, COMPLETED, FAILED, HELPERS
 from sagebridge.model.display import free_name
 from sagebridge.model.graph import triggers
 from sagebridge.model.pipeline import Step
+from sagebridge_operators.airflow._compat import AirflowSkipException, BaseOperator, Context
 
 if TYPE_CHECKING:
     from sagebridge_operators.airflow.step_operators import StepOperator
@@ -142,12 +141,14 @@ def _skip_unless_fired(task: Any, trigger: str, context: Context) -> None:
 
 def _states(task: Any, context: Context) -> Iterator[str]:
     """The states of a step, one for each map index of its task."""
+    from sagebridge_operators.airflow.dag_runs import run_states
+
     ti: Any = context["ti"]
     index = getattr(ti, "map_index", None)
     index = -1 if index is None else index
     inside = task.get_closest_mapped_task_group() is not None and index >= 0
     given = {"map_index": index} if inside else {}
-    found = ti.get_task_states(
+    found = run_states(ti).get_task_states(
         dag_id=ti.dag_id, run_ids=[ti.run_id], task_ids=[task.task_id], **given
     )
     for state in (found.get(ti.run_id) or {}).values():

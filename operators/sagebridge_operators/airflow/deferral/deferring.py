@@ -9,9 +9,8 @@ from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import Context, conf
-
 from sagebridge.model.for_each import most_iterations
+from sagebridge_operators.airflow._compat import Context, conf
 from sagebridge_operators.airflow.aws_clients import connection_of
 from sagebridge_operators.airflow.task_dependencies import for_each_of
 from sagebridge_operators.backends import default_name

@@ -35,9 +35,9 @@ def get_logger(name: str | None = None) -> logging.Logger:
 
 def _variable(name: str) -> Any:
     """An Airflow Variable: the object in its JSON, or its text; None if it does not exist."""
-    from airflow.sdk import Variable as AirflowVariable
+    from sagebridge_operators.airflow._compat import Variable as AirflowVariable
 
-    text = AirflowVariable.get(name, default=None)
+    text = AirflowVariable.get(name, None)
     try:
         return json.loads(text)
     except (TypeError, ValueError):
@@ -68,7 +68,7 @@ class Variable:
         cls, name: str, value: Any, tags: list[str] | None = None, overwrite: bool = False
     ) -> Variable:
         """Sets the value. Raises ValueError if there is one and ``overwrite`` is false."""
-        from airflow.sdk import Variable as AirflowVariable
+        from sagebridge_operators.airflow._compat import Variable as AirflowVariable
 
         del tags  # Airflow's Variables have none
         if not overwrite and _variable(name) is not None:
@@ -127,7 +127,7 @@ class Secret(_Block):
 
     @classmethod
     def _found(cls, name: str) -> Any:
-        from airflow.sdk.log import mask_secret
+        from sagebridge_operators.airflow._compat import mask_secret
 
         connection = _connection(name)
         value = connection.password if connection is not None else None
@@ -167,8 +167,7 @@ MicrosoftTeamsWebhook = SlackWebhook
 
 def _connection(name: str) -> Any:
     """The connection with this id; None if it does not exist."""
-    from airflow.providers.common.compat.sdk import AirflowException
-    from airflow.sdk import BaseHook
+    from sagebridge_operators.airflow._compat import AirflowException, BaseHook
 
     try:
         return BaseHook.get_connection(name)
