@@ -113,7 +113,7 @@ def test_same_dag_and_run_id_give_two_executions(
     backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """For example, after a run is deleted and triggered again, or in two installations."""
-    monkeypatch.setattr(task_runtime, "is_dag_test", lambda: False)
+    monkeypatch.setattr(task_runtime, "is_dag_test", lambda ti: False)
     dag_id, create = new_id("twice"), dagrun.get_or_create_dagrun
     played: list[FinishedRun] = []
     for start in (AT, LATER):

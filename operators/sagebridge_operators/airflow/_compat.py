@@ -6,11 +6,9 @@ keep to Airflow's constraints, which are 1.7.0 for Airflow 2.11.0 and 1.7.3 for 
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.metadata import version
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 # ruff: noqa: PLC0414 - mypy re-exports only names that are imported "as" themselves
@@ -83,7 +81,6 @@ _MODULES = {
     "teardown": _DECORATORS,
 }
 """The modules of each name, newest first."""
-_SDK = "airflow.sdk"
 
 
 def __getattr__(name: str) -> Any:
@@ -100,20 +97,12 @@ IS_AIRFLOW_2 = version("apache-airflow").startswith("2.")
 """Whether tasks read Airflow's database, as in Airflow 2."""
 
 
-class _Airflow2Sdk(ModuleType):
-    """``airflow.sdk`` for Airflow 2: those of its names that Airflow 2 has in other modules."""
-
-    def __getattr__(self, name: str) -> Any:
-        modules = _MODULES.get(name, ())
-        if _SDK not in modules:
-            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
-        return getattr(import_module(modules[-1]), name)
-
-
-def provide_sdk() -> None:
-    """Adds ``airflow.sdk`` to Airflow 2, so that the same DAG files run there."""
-    if IS_AIRFLOW_2:
-        sys.modules.setdefault(_SDK, _Airflow2Sdk(_SDK))
+def from_sdk(name: str) -> Any:
+    """A name of ``airflow.sdk`` in Airflow 2. Raises AttributeError if Airflow 2 has no such."""
+    modules = _MODULES.get(name, ())
+    if "airflow.sdk" not in modules:
+        raise AttributeError(f"Airflow 2 has no {name!r} for airflow.sdk")
+    return getattr(import_module(modules[-1]), name)
 
 
 def check_cycle(dag: Any) -> None:

@@ -10,13 +10,40 @@ from datetime import UTC, datetime, timedelta
 from functools import wraps
 from typing import Any
 
+import pendulum
 from airflow.models import dag as dags
 from airflow.models import dagrun, renderedtifields
+from airflow.timetables.base import DagRunInfo, DataInterval, TimeRestriction
 from airflow.timetables.trigger import CronTriggerTimetable, DeltaTriggerTimetable
 
 from sagebridge_operators.airflow._compat import XCom
 
 _START = datetime(2020, 1, 1, tzinfo=UTC)
+"""The ``start_date`` of a DAG that has none."""
+
+
+class CronTimetable(CronTriggerTimetable):  # type: ignore[misc, unused-ignore]
+    """A cron expression whose first run is the next one, if the DAG has no ``start_date``.
+
+    The one of Airflow 2 also starts the last run before. As in Airflow 3 that may be a little late,
+    since Airflow asks until there is a run (_calc_first_run in airflow/timetables/trigger.py).
+    """
+
+    def next_dagrun_info(
+        self,
+        *,
+        last_automated_data_interval: DataInterval | None,
+        restriction: TimeRestriction,
+    ) -> DagRunInfo | None:
+        """The next run of the DAG."""
+        if last_automated_data_interval is None and restriction.earliest == _START:
+            now = pendulum.now("UTC")
+            past, coming = self._align_to_prev(now), self._align_to_next(now)
+            if now - past > max((coming - past) / 10, timedelta(minutes=5)):
+                restriction = restriction._replace(earliest=coming)
+        return super().next_dagrun_info(
+            last_automated_data_interval=last_automated_data_interval, restriction=restriction
+        )
 
 
 class DAG(dags.DAG):  # type: ignore[misc, unused-ignore]
@@ -37,7 +64,7 @@ class DAG(dags.DAG):  # type: ignore[misc, unused-ignore]
         self.timetable: Any
         schedule = given.get("schedule")
         if isinstance(schedule, str) and schedule not in ("@once", "@continuous"):
-            self.timetable = CronTriggerTimetable(schedule, timezone=self.timezone)
+            self.timetable = CronTimetable(schedule, timezone=self.timezone)
         elif isinstance(schedule, timedelta):
             self.timetable = DeltaTriggerTimetable(schedule)
 

@@ -8,13 +8,12 @@ from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from airflow.sdk import Asset, AssetWatcher
-from airflow.triggers.base import BaseEventTrigger, TriggerEvent
-
 from sagebridge_operators.airflow._compat import IS_AIRFLOW_2
 
 if IS_AIRFLOW_2:
     raise ImportError("queue_asset() needs Airflow 3: Airflow 2 has no assets that are watched")
+from airflow.sdk import Asset, AssetWatcher
+from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 _MOST = 50
 """Messages in one event, which Airflow keeps in its database."""
