@@ -340,7 +340,7 @@ def test_function_runs_in_another_python(monkeypatch: pytest.MonkeyPatch) -> Non
     assert str(inspect.signature(called)) == str(inspect.signature(_rows))
     monkeypatch.setattr(environments, "_source", lambda function: "raise SystemExit(99)\n")
     with pytest.raises(StepSkipped):
-        environments.in_python(sys.executable, skip_on_exit_code=[99])(_rows)("a")
+        environments.in_python(skip_on_exit_code=[99])(_rows)("a")
     monkeypatch.setattr(environments, "_source", lambda function: "import nothing_here\n")
     with pytest.raises(StepFailed, match="No module named 'nothing_here'"):
         called("a")

@@ -33,10 +33,11 @@ _CLASSES: Mapping[str, type[ShellStep | AwsCallStep]] = {SHELL: ShellStep, AWS_C
 
 def code_of(pipeline: Pipeline) -> list[dict[str, Any] | None]:
     """The code and the settings of each step as JSON, in the order of ``walk``."""
-    return [_code(step) for step in walk(pipeline)]
+    return [step_code(step) for step in walk(pipeline)]
 
 
-def _code(step: Step) -> dict[str, Any] | None:
+def step_code(step: Step) -> dict[str, Any] | None:
+    """The code and the settings of one step as JSON; None if it has neither."""
     part: dict[str, Any] = {}
     if isinstance(step, CarriedStep):
         part["origin"] = step.origin

@@ -71,9 +71,14 @@ def in_virtualenv(
     return _decorator(create, skip_on_exit_code)
 
 
-def in_python(python: str, skip_on_exit_code: Sequence[int] = ()) -> Decorator:
-    """Calls the function with another Python that exists on the worker; ``python`` is its path."""
-    return _decorator(lambda folder: python, skip_on_exit_code)
+def in_python(python: str = "", skip_on_exit_code: Sequence[int] = ()) -> Decorator:
+    """Calls the function in another process.
+
+    Args:
+        python: the path of a Python that exists on the worker; by default that of the worker.
+        skip_on_exit_code: exit codes after which the step is skipped.
+    """
+    return _decorator(lambda folder: python or sys.executable, skip_on_exit_code)
 
 
 def _decorator(create: Callable[[Path], str], skip_on: Sequence[int]) -> Decorator:

@@ -15,12 +15,14 @@ pytestmark = pytest.mark.airflow
 DAG = (
     HEAD
     + '''
+import sys
 from airflow.providers.standard.operators.python import (
     ExternalPythonOperator,
     PythonVirtualenvOperator,
 )
 
 LIMIT = 3
+PYTHON = sys.executable
 
 
 def report(rows: int, ds=None) -> str:
@@ -50,6 +52,10 @@ with DAG("environments", schedule=None):
     def pick(text: str):
         return ["new"] if text else []
 
+    @task.external_python(python=PYTHON)
+    def same():
+        return 1
+
     new = PythonVirtualenvOperator(
         task_id="new",
         python_callable=report,
@@ -60,6 +66,7 @@ with DAG("environments", schedule=None):
     )
     old = ExternalPythonOperator(task_id="old", python="/opt/python3.9", python_callable=older)
     pick(colour()) >> [new, old]
+    same()
     ExternalPythonOperator(task_id="limited", python="/opt/p", python_callable=limited)
     PythonVirtualenvOperator(task_id="strings", python_callable=report, string_args=["a"])
 '''
@@ -77,7 +84,7 @@ def steps_of(pipeline: Pipeline) -> dict[str, PythonStep]:
 
 def test_functions_get_a_decorator(found: FileReading) -> None:
     steps = steps_of(found.pipeline)
-    assert set(steps) == {"colour", "pick", "new", "old"}
+    assert set(steps) == {"colour", "pick", "new", "old", "same"}
     assert steps["new"].function.module == (
         "from sagebridge_operators.functions.environments import in_virtualenv\n\n\n"
         "@in_virtualenv(\n"
@@ -92,6 +99,7 @@ def test_functions_get_a_decorator(found: FileReading) -> None:
         "    return json.dumps([rows, ds])"
     )
     assert '@in_python(python="/opt/python3.12")\ndef pick(' in steps["pick"].function.module
+    assert "@in_python()\ndef same(" in steps["same"].function.module
     assert (steps["pick"].role, steps["new"].context) == ("branch", True)
 
 

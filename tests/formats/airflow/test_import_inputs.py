@@ -13,7 +13,10 @@ from sagebridge.assessment import grade
 from sagebridge.errors import SourceError
 from sagebridge.formats.airflow.reader import read_files
 from sagebridge.formats.python.file_readings import FileReading
+from sagebridge.model.code_steps import PythonStep
+from sagebridge.model.expressions import Get, Member
 from sagebridge.model.losses import counted
+from sagebridge.model.pipeline import Step
 from sagebridge.model.values import ABSENT
 
 pytestmark = pytest.mark.airflow
@@ -259,3 +262,88 @@ def test_file_without_inputs_is_imported_once(tmp_path: Path) -> None:
     )
     assert value_of(found["once"]) == "x"
     assert value_of(found["again"]) == "xxx"
+
+
+START = """\
+import datetime, os, socket, sys, tempfile, uuid
+from pathlib import Path
+from airflow.sdk import DAG
+from airflow.providers.standard.operators.bash import BashOperator
+
+{assigned}
+
+with DAG("one", schedule=None):
+    BashOperator(task_id="A", bash_command=f"run {used} now{more}"{arguments})
+"""
+EXPRESSIONS = {
+    "executable": "sys.executable",
+    "bin": "Path(sys.executable).parent",
+    "getcwd": "os.getcwd()",
+    "cwd": "Path.cwd()",
+    "home": "Path.home()",
+    "expanduser": "os.path.expanduser('~/x')",
+    "gettempdir": "tempfile.gettempdir()",
+    "gethostname": "socket.gethostname()",
+    "folder": "Path(__file__).resolve().parent",
+    "later": "(datetime.datetime.now(datetime.UTC) + datetime.timedelta(hours=1)).time()",
+    "uuid4": "uuid.uuid4()",
+}
+
+
+@pytest.fixture(scope="module")
+def started(tmp_path_factory: pytest.TempPathFactory) -> dict[str, FileReading | str]:
+    sources = {}
+    for name, code in EXPRESSIONS.items():
+        options = {"more": "", "arguments": ""}
+        sources[name] = START.format(assigned="", used=f"{{{code}}}", **options)
+        assigned = START.format(assigned=f"VALUE = {code}", used="{VALUE}", **options)
+        sources[f"{name} assigned"] = assigned
+    code = EXPRESSIONS["getcwd"]
+    more = {"more": "", "arguments": ", trigger_rule='one_success'"}
+    rule = START.format(assigned="", used=f"{{{code}}}", **more)
+    before = "BashOperator(task_id='B', bash_command='x') >> BashOperator(task_id="
+    sources["trigger rule"] = rule.replace("BashOperator(task_id=", before)
+    more = {"more": " {os.getcwd()} {sys.executable}", "arguments": ""}
+    sources["several"] = START.format(assigned="", used="{sys.executable}", **more)
+    return read_sources(tmp_path_factory.mktemp("machine"), sources)
+
+
+def result_of(step: Step) -> Get:
+    return Get("Steps", (Member(step.name), Member("return_value")))
+
+
+@pytest.mark.parametrize("form", ["", " assigned"])
+@pytest.mark.parametrize("name", EXPRESSIONS)
+def test_value_of_machine_or_moment_is_read_by_a_step(
+    name: str, form: str, started: dict[str, FileReading | str]
+) -> None:
+    reading = started[f"{name}{form}"]
+    assert isinstance(reading, FileReading), reading
+    assert reading.pipeline.declared == ()
+    first, task = reading.pipeline.steps
+    assert isinstance(first, PythonStep)
+    assert first.name == ("value" if form else first.function.name.replace("_", "-"))
+    command = task.arguments["command"]
+    assert command.values == ("run ", result_of(first), " now")
+    assert EXPRESSIONS[name].split("(")[0] in first.function.code
+    (loss,) = (one for one in reading.losses if one.code == "import-input")
+    assert (loss.severity, loss.place[-2:]) == ("info", ":6" if form else ":9")
+
+
+def test_parts_of_one_string_are_read_by_one_step_each(
+    started: dict[str, FileReading | str],
+) -> None:
+    reading = started["several"]
+    assert isinstance(reading, FileReading), reading
+    folder, python, task = reading.pipeline.steps
+    values = ("run ", result_of(python), " now ", result_of(folder), " ", result_of(python))
+    assert task.arguments["command"].values == values
+
+
+def test_value_under_a_rule_that_counts_steps_is_a_parameter(
+    started: dict[str, FileReading | str],
+) -> None:
+    reading = started["trigger rule"]
+    assert isinstance(reading, FileReading), reading
+    assert [one.name for one in reading.pipeline.declared] == ["getcwd"]
+    assert {step.name for step in reading.pipeline.steps} == {"A", "B"}

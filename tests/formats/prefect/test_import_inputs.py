@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from sagebridge import write
 from sagebridge.formats.prefect.reader import read_one
 from sagebridge.formats.python.file_readings import FileReading
+from sagebridge.model.code_steps import PythonStep
 from sagebridge.model.losses import counted
 from sagebridge.model.values import ABSENT
 
@@ -61,6 +63,41 @@ def test_value_that_a_flow_file_reads_on_import_becomes_a_parameter(
     assert [(one.name, one.default) for one in reading.pipeline.declared] == [(name, default)]
     (loss,) = (one for one in counted(reading.losses) if one.code == reported)
     assert loss.place == f"{tmp_path / 'flow.py'}:7"
+
+
+CODE = """\
+import sys, time
+from pathlib import Path
+from prefect import flow, task
+
+BASE = Path.cwd() / "data"
+STARTED = int(time.time())
+
+@task
+def load(path: str, more: str) -> str:
+    return path
+
+@flow
+def nightly():
+    load(str(BASE / "a.csv"), sys.executable)
+    load(f"{Path(__file__).parent}/x", f"{STARTED}")
+"""
+
+
+def test_value_of_machine_or_moment_is_read_by_a_step(tmp_path: Path) -> None:
+    file = tmp_path / "flow.py"
+    file.write_text(CODE)
+    reading = read_one(str(file))
+    written = write(reading.pipeline, "airflow").text
+    assert reading.pipeline.declared == ()
+    for path in (str(Path.cwd()), sys.executable, sys.prefix, str(tmp_path)):
+        assert path not in written
+    results = [one.function.code for one in reading.pipeline.steps if isinstance(one, PythonStep)]
+    for expression in ("sys.executable", "Path.cwd()", "int(time.time())", "Path(__file__).parent"):
+        assert any(expression in code for code in results)
+    losses = [one for one in reading.losses if one.code == "import-input"]
+    assert {one.severity for one in losses} == {"info"}
+    assert sorted(int(one.place.rpartition(":")[2]) for one in losses) == [5, 6, 14, 15]
 
 
 def test_access_that_a_flow_file_catches_is_a_loss(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from sagebridge.formats.airflow.code_tasks import CodeTask
 from sagebridge.formats.python.function_source import NotSelfContained
+from sagebridge.formats.python.import_inputs import is_this_python
 from sagebridge.model.code_steps import BRANCH, PythonStep
 from sagebridge.model.display import words
 
@@ -48,7 +49,8 @@ def environment_step(task: CodeTask, role: str) -> PythonStep:
         raise NotSelfContained("does not inherit the environment")
     decorator, options = "in_virtualenv", _virtualenv(operator)
     if hasattr(operator, "python"):
-        decorator, options = "in_python", {"python": str(operator.python)}
+        is_own = is_this_python(str(operator.python))
+        decorator, options = "in_python", {} if is_own else {"python": str(operator.python)}
     if codes := sorted(operator.skip_on_exit_code or ()):
         options["skip_on_exit_code"] = codes
     step = task.python_step(role)

@@ -20,7 +20,8 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from functools import wraps
@@ -106,6 +107,8 @@ class InputRecorder:
     is_reading: bool = False
     is_seeded: bool = False
     assigned: set[str] = field(default_factory=set)
+    lines: dict[int, int] = field(default_factory=dict)
+    """The lines that read inputs without a setting, with the number of calls before."""
 
     def call(self, what: str) -> str | None:
         """The key of a call such as ``datetime.now()``; None if a library calls it."""
@@ -113,6 +116,7 @@ class InputRecorder:
         if caller is None:
             return None
         what, line = caller
+        self.lines.setdefault(line, self.calls)
         self.calls += 1
         key = f"{what} {line}"
         self.found.setdefault(key, ImportInput(what, line, f"value_of_line_{line}"))
@@ -149,8 +153,8 @@ class InputRecorder:
 
 
 _recorder: InputRecorder | None = None
-_own_names = {"TMPDIR"}
-"""Environment variables that this process sets, so that their values mean nothing to the file."""
+_own_names = {"HOME", "HOSTNAME", "LOGNAME", "PATH", "PWD", "TMPDIR", "USER", "VIRTUAL_ENV"}
+"""Environment variables whose values belong to this process or machine."""
 
 
 def record(file: Path, start: int, varied: Collection[str]) -> dict[str, ImportInput]:
@@ -159,6 +163,26 @@ def record(file: Path, start: int, varied: Collection[str]) -> dict[str, ImportI
     random.seed(start)
     _recorder = InputRecorder(file, start, varied)
     return _recorder.found
+
+
+def input_lines() -> Collection[int]:
+    """The lines of the file that read inputs without a setting, such as the clock."""
+    return () if _recorder is None else tuple(_recorder.lines)
+
+
+@contextmanager
+def replayed(line: int) -> Iterator[None]:
+    """Repeat a line of the file: the clock shows the same time."""
+    recorder = _recorder
+    if recorder is not None:
+        recorder.calls = recorder.lines.get(line, recorder.calls)
+    yield
+
+
+def is_this_python(path: str) -> bool:
+    """Whether a path is that of this process and not written in the file, as sys.executable is."""
+    written = "" if _recorder is None else _recorder.file.read_text("utf-8", "replace")
+    return path == sys.executable and path not in written
 
 
 def own_environment(names: Collection[str]) -> None:
@@ -184,6 +208,8 @@ def read_input(
     line = None if recorder is None else recorder.line()
     if recorder is None or line is None:
         return read()
+    if not is_default and not fix:
+        recorder.lines.setdefault(line, recorder.calls)
     value, missing = None, None
     recorder.is_reading = True
     try:
@@ -432,7 +458,7 @@ def _replace_environment() -> None:
             str(name),
             value,
             is_default=name not in _own_names,
-            fix=f"set the environment variable {name}",
+            fix="" if name in _own_names else f"set the environment variable {name}",
         )
 
     def new_getitem(self: Any, key: Any) -> Any:

@@ -21,7 +21,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType, ModuleType
@@ -34,6 +34,7 @@ from sagebridge.formats.python.file_readings import check_nesting
 from sagebridge.formats.python.import_guard import ImportGuard, SideEffectError
 from sagebridge.formats.python.import_inputs import ImportInput
 from sagebridge.formats.python.input_effects import with_inputs
+from sagebridge.formats.python.start_values import path_inputs, start_values, with_other_paths
 from sagebridge.model.code_transport import code_of, settings_json, without_templates
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import Pipeline
@@ -89,13 +90,17 @@ def set_environment(prefixes: tuple[str, ...], settings: Mapping[str, str]) -> N
 
 def new_module(file: Path, **names: object) -> ModuleType:
     """The module of a file, not yet executed. It can import modules from the file's folder."""
-    spec = importlib.util.spec_from_file_location(f"sagebridge_source_{file.stem}", file)
+    spec = importlib.util.spec_from_file_location(_module_name(file), file)
     assert spec is not None
     module = importlib.util.module_from_spec(spec)
     vars(module).update(names)
     sys.modules[spec.name] = module
     sys.path.append(str(file.parent))
     return module
+
+
+def _module_name(file: Path) -> str:
+    return f"sagebridge_source_{file.stem}"
 
 
 def execute(module: ModuleType, file: Path, tree: ast.Module | None = None) -> None:
@@ -175,7 +180,7 @@ class _Forks:
             code = os.waitstatus_to_exitcode(status)
             end = f"signal {-code}" if code < 0 else f"exit code {code}"
             return _error(None, f"ended its import process ({end})")
-        answer: Answer = json.loads(text)
+        answer: Answer = json.loads(with_other_paths(text, self.file, varied))
         return answer
 
     def _write(self, varied: Collection[str], answers: TextIO) -> NoReturn:
@@ -210,10 +215,18 @@ class _Forks:
             if (line := line_passed(error, self.file)) is None:
                 raise
             return _failure(error, line, guard.refused, inputs.values())
+        inputs |= path_inputs(self.file, json.dumps(pipelines))
         return {
             "pipelines": [_with_refusals(one, guard.refused) for one in pipelines],
             "inputs": {key: asdict(one) for key, one in inputs.items()},
+            "starts": self._starts(inputs),
         }
+
+    def _starts(self, inputs: Mapping[str, ImportInput]) -> list[Answer]:
+        names = vars(sys.modules[_module_name(self.file)])
+        with suppress(ImportTimeout), _time_limit(self.limit):
+            return [asdict(one) for one in start_values(self.file, names, inputs)]
+        return []
 
 
 def _exit_status(child: int) -> int:

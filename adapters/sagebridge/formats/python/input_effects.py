@@ -1,23 +1,28 @@
 """Find what the inputs of a file change in its pipelines, and replace it by parameters.
 
 A file with inputs (:mod:`sagebridge.formats.python.import_inputs`) is read again with other values.
-The strings and numbers that differ become parameters; another difference is kept as it was first
-read. Both are losses at the line that reads the input.
+The strings and numbers that differ become parameters, or results of steps that evaluate the same
+expression (:mod:`sagebridge.formats.python.start_values`); another difference is kept as it was
+first read. All are losses at the line that reads the input.
 """
 
 from __future__ import annotations
 
 import json
-import re
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from operator import itemgetter
 from typing import Any, NamedTuple, TypeAlias
 
-from sagebridge.authoring.definition_writer import write_parameter
+from sagebridge.authoring.definition_writer import write_parameter, write_step
 from sagebridge.formats.python.import_inputs import ImportInput, other_value
+from sagebridge.formats.python.start_values import StartValue
+from sagebridge.model.code_steps import CODE_TYPES, PYTHON, RETURN_VALUE, PythonStep, call_arguments
+from sagebridge.model.code_transport import step_code
 from sagebridge.model.display import free_name, shown, word_set
+from sagebridge.model.functions import Function
 from sagebridge.model.losses import Loss
 from sagebridge.model.parameters import Parameter
 from sagebridge.model.values import ABSENT, Absent
@@ -34,6 +39,8 @@ _FIXED = word_set("CacheConfig DependsOn Name OutputParameters PropertyFiles Ret
 """Keys of a step in which a reference is not possible."""
 _TEXTS = frozenset(("Description", "DisplayName", "PipelineDescription", "PipelineDisplayName"))
 """Keys that do not change what an execution does."""
+_RULES = ("", "all_success", "all_done", "none_failed", "none_skipped")
+"""Trigger rules whose outcome another step that succeeds does not change."""
 _TYPES: Mapping[type, str] = {str: "String", int: "Integer", float: "Float", bool: "Boolean"}
 
 
@@ -43,10 +50,26 @@ class _Difference(NamedTuple):
     other: Any
 
 
+class _Start(NamedTuple):
+    """An expression, and its value in the other reading."""
+
+    here: StartValue
+    other: Any
+
+    def explains(self, difference: _Difference) -> bool:
+        """Whether a value differs because of this expression, and of nothing else."""
+        was, other = difference.was, difference.other
+        value = self.here.value
+        if isinstance(was, str) and isinstance(value, str | int | float):
+            return bool(_replaced_parts(was, other, str(value), str(self.other)))
+        return type(was) is type(value) and (was, other) == (value, self.other)
+
+
 def with_inputs(read: Read) -> Answer:
     """The answer for a file, with parameters and losses for its inputs."""
     answer = read(())
     found = {key: ImportInput(**one) for key, one in answer.pop("inputs", {}).items()}
+    starts = answer.pop("starts", [])
     if not found:
         return answer
     pipelines: list[Answer] = answer["pipelines"]
@@ -57,21 +80,26 @@ def with_inputs(read: Read) -> Answer:
             if others is None:
                 edit.fix(found[keys[0]], ())
                 continue
-            for difference in _differences(_parts(pipelines[at]), _parts(others[at]), ()):
-                edit.add(found[keys[0]], difference)
+            other = others["pipelines"][at]
+            differences = list(_differences(_parts(pipelines[at]), _parts(other), ()))
+            values = _matched(starts, others["starts"])
+            if not edit.add_starts(found[keys[0]], differences, values):
+                for difference in differences:
+                    edit.add(found[keys[0]], difference)
     return {**answer, "pipelines": [edit.result() for edit in edits]}
 
 
 def _effects(
     read: Read, pipelines: Sequence[Answer], keys: list[str], until: float
-) -> Iterator[tuple[list[str], list[Answer] | None]]:
-    """The inputs that change something, with the other pipelines; None if there are none."""
-    others = read(keys).get("pipelines")
-    if others is not None and len(others) != len(pipelines):
+) -> Iterator[tuple[list[str], Answer | None]]:
+    """The inputs that change something, with the other answer; None if it has other pipelines."""
+    others: Answer | None = read(keys)
+    found = others.get("pipelines") if others else None
+    if found is None or len(found) != len(pipelines):
         others = None
-    if others is not None and not any(
+    elif not any(
         True
-        for one, other in zip(pipelines, others, strict=True)
+        for one, other in zip(pipelines, found, strict=True)
         for _ in _differences(_parts(one), _parts(other), ())
     ):
         return
@@ -86,6 +114,16 @@ def _effects(
             yield from halves
             return
     yield keys, others
+
+
+def _matched(starts: Sequence[Answer], others: Sequence[Answer]) -> list[_Start]:
+    """The expressions whose values differ in two readings."""
+    known = {(one["line"], one["code"]): one["value"] for one in others}
+    return [
+        _Start(StartValue(**one), known[key])
+        for one in starts
+        if (key := (one["line"], one["code"])) in known and known[key] != one["value"]
+    ]
 
 
 def _parts(pipeline: Answer) -> Answer:
@@ -108,15 +146,73 @@ def _differences(was: Any, other: Any, path: Path) -> Iterator[_Difference]:
 class _Edit:
     """The changes of one pipeline.
 
-    ``spans`` has the parts of each string that become parameters, as (start, end, name);
-    ``values`` the parameters of whole values; ``fixed`` the places that keep their values.
+    ``spans`` has the parts of each string that become references, as (start, end, reference);
+    ``values`` the references of whole values; ``fixed`` the places that keep their values;
+    ``steps`` those that evaluate expressions.
     """
 
     pipeline: Answer
-    spans: dict[Path, list[tuple[int, int, str]]] = field(default_factory=dict)
-    values: dict[Path, str] = field(default_factory=dict)
+    spans: dict[Path, list[tuple[int, int, Answer]]] = field(default_factory=dict)
+    values: dict[Path, Answer] = field(default_factory=dict)
+    steps: dict[tuple[int, str], tuple[ImportInput, PythonStep]] = field(default_factory=dict)
     fixed: dict[ImportInput, list[Path]] = field(default_factory=dict)
     parameters: dict[tuple[str, str], tuple[ImportInput, Parameter]] = field(default_factory=dict)
+
+    def add_starts(
+        self, found: ImportInput, differences: Sequence[_Difference], values: Sequence[_Start]
+    ) -> bool:
+        """Add steps that evaluate expressions, if that is possible for each difference."""
+        if found.is_default or found.fix:
+            return False
+        chosen: list[tuple[_Difference, _Start]] = []
+        for one in differences:
+            start = next((it for it in values if it.explains(one)), None)
+            if start is None or not self._takes_step(one.path):
+                return False
+            chosen.append((one, start))
+        for (path, was, other), start in chosen:
+            reference = self._step(found, start.here)
+            if was == start.here.value:
+                self.values.setdefault(path, reference)
+            else:
+                parts = _replaced_parts(was, other, str(start.here.value), str(start.other))
+                new = [(*part, reference) for part in parts]
+                self.spans[path] = [*self.spans.get(path, ()), *new]
+        return True
+
+    def _takes_step(self, path: Path) -> bool:
+        """Whether a value can be the result of a step: it is an argument of code that waits for it.
+
+        Under a trigger rule such as one_success, another step before it would decide.
+        """
+        steps = list(_steps(self.pipeline["definition"]["Steps"]))
+        values: Any = self.pipeline
+        inner: Answer = {}
+        for part in path:
+            inner = values if isinstance(values, dict) and "Type" in values else inner
+            values = values[part]
+        if inner.get("Type") not in CODE_TYPES or not _takes_reference(path):
+            return False
+        at = next(at for at, step in enumerate(steps) if step["Name"] == inner["Name"])
+        engine = (self.pipeline["code"][at] or {}).get("engine") or {}
+        return engine.get("trigger_rule", "") in _RULES
+
+    def _step(self, found: ImportInput, start: StartValue) -> Answer:
+        """A reference to the result of the step of an expression."""
+        key = (start.line, start.code)
+        if key not in self.steps:
+            taken = {one["Name"] for one in _steps(self.pipeline["definition"]["Steps"])}
+            taken |= {one.name for _, one in self.steps.values()}
+            name = free_name(start.name.replace("_", "-"), taken, separator="-")
+            step = PythonStep(
+                name,
+                PYTHON,
+                call_arguments((), {}),
+                function=Function(**start.function),
+                origin=str(start.line),
+            )
+            self.steps[key] = found, step
+        return {"Get": f"Steps.{self.steps[key][1].name}.{RETURN_VALUE}"}
 
     def add(self, found: ImportInput, difference: _Difference) -> None:
         path, was, other = difference
@@ -136,7 +232,7 @@ class _Edit:
     def fix(self, found: ImportInput, path: Path) -> None:
         self.fixed.setdefault(found, []).append(path)
 
-    def _parameter(self, found: ImportInput, value: Any) -> str:
+    def _parameter(self, found: ImportInput, value: Any) -> Answer:
         key = (found.what, f"{value!r}")
         if key not in self.parameters:
             declared = self.pipeline["definition"].get("Parameters") or ()
@@ -147,7 +243,7 @@ class _Edit:
             name = free_name(found.name, taken)
             added = Parameter(name, _TYPES[type(value)], default, description=description)
             self.parameters[key] = found, added
-        return self.parameters[key][1].name
+        return {"Get": f"Parameters.{self.parameters[key][1].name}"}
 
     def result(self) -> Answer:
         """The pipeline with its parameters, and the losses."""
@@ -157,13 +253,17 @@ class _Edit:
             declared = pipeline["definition"].get("Parameters") or []
             added = [write_parameter(one) for _, one in self.parameters.values()]
             pipeline["definition"]["Parameters"] = [*declared, *added]
+        steps = [one for _, one in self.steps.values()]
+        definition = pipeline["definition"]
+        definition["Steps"] = [*map(write_step, steps), *definition["Steps"]]
+        pipeline["code"] = [*map(step_code, steps), *pipeline["code"]]
         return pipeline
 
     def _rewritten(self, value: Any, path: Path) -> Any:
         if path in self.values:
-            return _get(self.values[path])
+            return self.values[path]
         if path in self.spans:
-            return _joined(value, sorted(self.spans[path]))
+            return _joined(value, sorted(self.spans[path], key=itemgetter(0)))
         if isinstance(value, dict):
             return {name: self._rewritten(one, (*path, name)) for name, one in value.items()}
         if isinstance(value, list):
@@ -181,6 +281,11 @@ class _Edit:
         return join.get("On", "")
 
     def _losses(self) -> Iterator[dict[str, str]]:
+        for found, step in self.steps.values():
+            what = (
+                f"{found.what}, read on import, is read by the step {shown(step.name)} in each run"
+            )
+            yield _loss(replace(found, line=int(step.origin)), "info", what, "")
         for found, one in self.parameters.values():
             default = "" if one.default is ABSENT else "; its value is the default"
             what = f"{found.what}, read on import, becomes the parameter {shown(one.name)}{default}"
@@ -235,8 +340,8 @@ def _takes_reference(path: Path) -> bool:
 def _changed_parts(was: str, other: str, value: Any) -> list[tuple[int, int]]:
     """The parts of a string that change with an input, whose value may be in it."""
     for known in _strings(value):
-        if was.replace(known, other_value(known)) == other:
-            return [match.span() for match in re.finditer(re.escape(known), was)]
+        if parts := _replaced_parts(was, other, known, other_value(known)):
+            return parts
     start = 0
     while start < min(len(was), len(other)) and was[start] == other[start]:
         start += 1
@@ -251,6 +356,21 @@ def _changed_parts(was: str, other: str, value: Any) -> list[tuple[int, int]]:
     while end < len(was) and was[end].isalnum():
         end += 1
     return [(start, end)]
+
+
+def _replaced_parts(was: str, other: str, value: str, changed: str) -> list[tuple[int, int]]:
+    """The parts of a string with a value that differs; empty if something else differs too."""
+    parts: list[tuple[int, int]] = []
+    at = other_at = 0
+    while value and at < len(was):
+        if was.startswith(value, at) and other.startswith(changed, other_at):
+            parts.append((at, at + len(value)))
+            at, other_at = at + len(value), other_at + len(changed)
+        elif was[at : at + 1] == other[other_at : other_at + 1]:
+            at, other_at = at + 1, other_at + 1
+        else:
+            return []
+    return parts if other_at == len(other) else []
 
 
 def _strings(value: Any) -> Iterator[str]:
@@ -269,11 +389,19 @@ def _strings(value: Any) -> Iterator[str]:
                 yield from _strings(one)
 
 
-def _joined(text: str, spans: Sequence[tuple[int, int, str]]) -> Any:
+def _steps(steps: Sequence[Answer]) -> Iterator[Answer]:
+    """The steps of a definition in the order of ``walk``."""
+    for step in steps:
+        yield step
+        for name in ("IfSteps", "ElseSteps", "ForEachBody"):
+            yield from _steps((step.get("Arguments") or {}).get(name) or ())
+
+
+def _joined(text: str, spans: Sequence[tuple[int, int, Answer]]) -> Any:
     values: list[Any] = []
     at = 0
-    for start, end, name in spans:
-        values += [text[at:start], _get(name)]
+    for start, end, reference in spans:
+        values += [text[at:start], reference]
         at = end
     values = [one for one in (*values, text[at:]) if one != ""]
     return values[0] if len(values) == 1 else {"Std:Join": {"On": "", "Values": values}}
@@ -285,7 +413,3 @@ def _values(value: Any) -> list[Any]:
         case {"Std:Join": {"On": "", "Values": list(values)}}:
             return values
     return [value]
-
-
-def _get(name: str) -> dict[str, str]:
-    return {"Get": f"Parameters.{name}"}
