@@ -31,9 +31,9 @@ ENVIRONMENT_ROLES: Mapping[str, str] = {
 """The operators that call a function in another Python, with the role of its result."""
 ENVIRONMENT_READS = words(
     "expect_airflow inherit_env pip_install_options python python_version requirements "
-    "serializer system_site_packages venv_cache_path"
+    "system_site_packages"
 )
-"""Their arguments that are part of the step. The environment is new for each try."""
+"""Their arguments that are part of the step."""
 _WIDTH = 88
 _UNKNOWN = ("env_vars", "index_urls", "index_urls_from_connection_ids", "string_args")
 """Their arguments that the library does not have."""

@@ -207,7 +207,14 @@ _OPERATOR_ARGUMENTS: Mapping[str, Row] = {
     "role_arn": _option(
         "role", "changed", "role_arn={} is not in its arguments", "add the role to the arguments"
     ),
+    "serializer": _unless(
+        "pickle",
+        _option("engine-option", "changed", "serializer={}: arguments and results are pickled"),
+    ),
     "templates_exts": NoEffect("a task that reads a template file is reported itself"),
+    "venv_cache_path": _option(
+        "engine-option", "info", "venv_cache_path={} has no effect: each try has a new environment"
+    ),
     "wait_for_completion": _no_wait,
 }
 """The arguments of operators that become steps, and that their builders do not read."""
