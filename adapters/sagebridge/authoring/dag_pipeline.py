@@ -40,6 +40,8 @@ TYPES = {
     "object": "Object",
 }
 OWN = ("definition", "pipeline")
+GENERATED = "sagebridge"
+"""The tag of DAGs that sagebridge wrote or built: their strings are data."""
 ITEMS, BODY = "_items", "_body"
 """The ends of the ids of a ForEach's first task, and of the task group with its body."""
 WATCHER = "watch_failures"

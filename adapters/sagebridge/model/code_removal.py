@@ -34,6 +34,8 @@ from sagebridge.model.pipeline import ConditionStep, Pipeline, Step, Steps, step
 from sagebridge.model.values import ABSENT, Object, Value, thaw
 from sagebridge.model.visit import nodes
 
+_AFTER_SKIPS = ("none_failed", "none_failed_min_one_success")
+"""The trigger rules of a step that joins the branches of a condition."""
 _PYTHON_LOSS, _SHELL_LOSS = ("python-task", "a Python function"), ("shell-task", "a shell command")
 _AWS_LOSS = ("aws-call", "an AWS call")
 _TYPES = {bool: "Boolean", int: "Float", float: "Float", str: "String"}
@@ -322,6 +324,12 @@ class _CodeRemoval:
 
     def __init__(self, pipeline: Pipeline, carried: Mapping[str, Step], *, fail: bool) -> None:
         self.pipeline, self.carried, self.fail = pipeline, carried, fail
+        self.conditions = {
+            inner.name: one.name
+            for one in pipeline.steps
+            if isinstance(one, ConditionStep)
+            for inner in walk(one.inner)
+        }
         self.types = used_types(pipeline)
         self.names = {one.name for one in pipeline.declared}
         self.added: dict[str, Parameter] = {}
@@ -407,8 +415,15 @@ class _CodeRemoval:
                 if step.engine.trigger_rule == "all_done" and trigger == COMPLETED:
                     trigger = ANY
                 values = (one.step for one in step_references(step) if one.step)
-                pending += reversed([(one, trigger) for one in (*values, *step.dependencies)])
+                names = [self._after_skips(step, one) for one in (*values, *step.dependencies)]
+                pending += reversed([(one, trigger) for one in names])
         return found
+
+    def _after_skips(self, step: Step, name: str) -> str:
+        """What follows a removed step needs: the condition, if a branch of it may be skipped."""
+        owner = self.conditions.get(name, name)
+        tolerates = step.engine.trigger_rule in _AFTER_SKIPS
+        return owner if tolerates and self.conditions.get(step.name) != owner else name
 
     def _parameter_for(self, get: Get) -> Value:
         if get.step not in self.carried:
@@ -446,6 +461,8 @@ def _loss_of_empty(step: Step) -> Loss | None:
     if not _is_empty(step):
         return None
     what = f"{step.name} becomes no step: its downstream steps take over its dependencies"
+    if rule in _AFTER_SKIPS:
+        what = f"{what}; after a condition they do not wait for its branches"
     return _loss("empty-task", "info", step, what)
 
 

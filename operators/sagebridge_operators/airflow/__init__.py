@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sagebridge_operators.airflow.event_queue import queue_asset
     from sagebridge_operators.airflow.failure_watcher import WatchOperator
     from sagebridge_operators.airflow.for_each_operator import ForEachOperator
+    from sagebridge_operators.airflow.pipeline_group import PipelineTaskGroup
     from sagebridge_operators.airflow.schedule_timetable import EventBridgeTimetable
     from sagebridge_operators.airflow.start_operator import StartPipelineOperator
     from sagebridge_operators.airflow.step_callbacks import FlowHook
@@ -30,6 +31,7 @@ __all__ = [
     "EventBridgeTimetable",
     "FlowHook",
     "ForEachOperator",
+    "PipelineTaskGroup",
     "PythonStepOperator",
     "ShellStepOperator",
     "StartPipelineOperator",
@@ -50,6 +52,7 @@ _LAZY = {
     "EventBridgeTimetable": "schedule_timetable",
     "FlowHook": "step_callbacks",
     "ForEachOperator": "for_each_operator",
+    "PipelineTaskGroup": "pipeline_group",
     "PythonStepOperator": "code_operators",
     "ShellStepOperator": "code_operators",
     "StartPipelineOperator": "start_operator",

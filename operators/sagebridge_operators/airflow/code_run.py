@@ -10,9 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from sagebridge.model.code_steps import RETURN_VALUE
+from sagebridge.model.code_steps import RETURN_VALUE, CarriedStep
 from sagebridge.model.pipeline import walk
 from sagebridge_operators.airflow.dag_runs import DagRuns
+from sagebridge_operators.airflow.run_time_values import rendered, resolve_run_time_value
 from sagebridge_operators.lifecycle.step_task import EngineRun
 from sagebridge_operators.lifecycle.user_code.roles import named_steps
 from sagebridge_operators.lifecycle.user_code.run_context import RunContext, current_run
@@ -35,10 +36,10 @@ def engine_run(operator: StepOperator, context: Context) -> EngineRun:
 
 
 def _rendered(operator: StepOperator, context: Context, text: str) -> Any:
-    # Airflow's render_template() reads a string such as script.sh as a file
-    # (airflow/sdk/definitions/_internal/templater.py).
-    environment = operator.get_template_env()
-    return environment.from_string(text).render(dict(context.items()))
+    if text in operator.run_time_values:
+        value, is_code = operator.run_time_values[text], isinstance(operator.step, CarriedStep)
+        return resolve_run_time_value(value, text, context, is_code=is_code)
+    return rendered(operator, text, context)
 
 
 def code_context(context: Context, run: RunContext) -> Mapping[str, Any]:

@@ -45,7 +45,9 @@ class ConditionOperator(StepOperator, SkipMixin):
         **kwargs: Any,
     ) -> None:
         self.if_steps, self.else_steps = _operators(if_steps), _operators(else_steps)
-        self._conditions = conditions if conditions is ABSENT else tuple(conditions)
+        self._conditions = conditions
+        if conditions is not ABSENT:
+            self._conditions = self._without_run_time_values(tuple(conditions))
         kwargs.setdefault("arguments", EMPTY)
         super().__init__(**kwargs)
         for label, branch in (("If", self.if_steps), ("Else", self.else_steps)):

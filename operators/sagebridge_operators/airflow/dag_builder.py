@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, MutableMapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from inspect import signature
@@ -34,9 +36,11 @@ from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import ConditionStep, Pipeline, Step, walk
 from sagebridge.model.schedules import Schedule
 from sagebridge.model.values import ABSENT, EMPTY, thaw
+from sagebridge.model.visit import rebuild
 from sagebridge_operators.airflow._compat import DAG, Param, get_parsing_context
 from sagebridge_operators.airflow.condition_operator import ConditionOperator
 from sagebridge_operators.airflow.failure_watcher import WatchOperator
+from sagebridge_operators.airflow.run_time_values import PlainTextWarning
 from sagebridge_operators.airflow.step_operators import (
     OPERATOR_ARGUMENTS,
     OPERATORS,
@@ -92,14 +96,19 @@ class Definition:
 @lru_cache(maxsize=4096)
 def _read(path: Path, changed: int, size: int) -> Pipeline | str:
     """Reads and checks a file; its time and size are only the key of the cache."""
+    return read_valid(str(path), str(path))
+
+
+def read_valid(source: Any, origin: str) -> Pipeline | str:
+    """The pipeline of a definition or SDK pipeline, or the reason why it cannot be run."""
     try:
-        (checked,) = sagebridge.read_checked(str(path), "sagemaker")
+        (checked,) = sagebridge.read_checked(source, "sagemaker")
     except SagebridgeError as error:
         return str(error)
     errors = [found for found in checked.findings if found.severity == "error"]
     if errors:
         places = (f"line {found.line}: {found.message} [{found.code}]" for found in errors)
-        return f"{path}: " + "; ".join(places)
+        return f"{origin}: " + "; ".join(places)
     return checked.pipeline
 
 
@@ -166,7 +175,7 @@ def all_dags(
         default_args={**default_arguments(pipeline, dag_id), **operator_args},
         **own,
     ) as dag:
-        _operators(pipeline.steps, _own_arguments(pipeline))
+        StepBuilder(own_arguments(pipeline)).build(pipeline.steps)
         if hidden := hidden_failures(pipeline):
             by_name = steps_of(dag)
             watched = [by_name[name] for name in hidden]
@@ -234,7 +243,7 @@ def check_arguments(
         raise TypeError(found)
 
 
-def _own_arguments(pipeline: Pipeline) -> dict[str, dict[str, Any]]:
+def own_arguments(pipeline: Pipeline) -> dict[str, dict[str, Any]]:
     """The arguments of each operator that its step does not have: task id and connection."""
     connections = own_connections(pipeline)
     return {
@@ -243,44 +252,63 @@ def _own_arguments(pipeline: Pipeline) -> dict[str, dict[str, Any]]:
     }
 
 
-def _operators(steps: Sequence[Step], own: Mapping[str, Mapping[str, Any]]) -> list[StepOperator]:
-    return [_operator(step, own) for step in steps]
+@dataclass(frozen=True, slots=True)
+class StepBuilder:
+    """Creates the operators of steps.
 
+    Args:
+        own: the arguments of each operator that its step does not have.
+        change: replaces the values in the steps; the result may contain values of Airflow.
+    """
 
-def _operator(step: Step, own: Mapping[str, Mapping[str, Any]]) -> StepOperator:
-    common = write_arguments(step)
-    common |= {**own[step.name], "step_name": common.pop("name")}
-    if isinstance(step, ConditionStep):
-        return ConditionOperator(
-            conditions=step.conditions,
-            if_steps=ABSENT if step.if_steps is ABSENT else _operators(step.if_steps, own),
-            else_steps=ABSENT if step.else_steps is ABSENT else _operators(step.else_steps, own),
+    own: Mapping[str, Mapping[str, Any]]
+    change: Callable[[Any], Any] = lambda value: value
+
+    def build(self, steps: Sequence[Step]) -> list[StepOperator]:
+        with warnings.catch_warnings():
+            # A definition is data: none of its strings is a template.
+            warnings.simplefilter("ignore", PlainTextWarning)
+            return [self._operator(step) for step in steps]
+
+    def _operator(self, step: Step) -> StepOperator:
+        common = write_arguments(step)
+        common |= {**self.own[step.name], "step_name": common.pop("name")}
+        common |= {name: self._value(common[name]) for name in ("arguments", "extra")}
+        if isinstance(step, ConditionStep):
+            return ConditionOperator(
+                conditions=self._value(step.conditions),
+                if_steps=ABSENT if step.if_steps is ABSENT else self.build(step.if_steps),
+                else_steps=ABSENT if step.else_steps is ABSENT else self.build(step.else_steps),
+                **common,
+            )
+        if isinstance(step, ForEachStep):
+            return self._for_each(step, common)
+        if step.type in OPERATORS:
+            return OPERATORS[step.type](**common)
+        return StepOperator(step_type=step.type, **common)
+
+    def _for_each(self, step: ForEachStep, common: Mapping[str, Any]) -> StepOperator:
+        # Imported here: few pipelines have a ForEach, and each parse imports this module.
+        from sagebridge_operators.airflow.for_each_operator import ForEachOperator
+
+        items = self._value(step.items)
+        if isinstance(items, str) and items is not step.items:  # the value of a parameter
+            with suppress(ValueError):
+                items = json.loads(items)
+        loop = ForEachOperator(
+            items=items,
+            max_concurrency=self._value(step.max_concurrency),
+            selector=step.selector,
+            body=ABSENT if step.body is ABSENT else (),
             **common,
         )
-    if isinstance(step, ForEachStep):
-        return _for_each(step, own, common)
-    if step.type in OPERATORS:
-        return OPERATORS[step.type](**common)
-    return StepOperator(step_type=step.type, **common)
+        if step.inner:
+            with loop:
+                self.build(step.inner)
+        return loop
 
-
-def _for_each(
-    step: ForEachStep, own: Mapping[str, Mapping[str, Any]], common: Mapping[str, Any]
-) -> StepOperator:
-    # Imported here: few pipelines have a ForEach, and each parse imports this module.
-    from sagebridge_operators.airflow.for_each_operator import ForEachOperator
-
-    loop = ForEachOperator(
-        items=step.items,
-        max_concurrency=step.max_concurrency,
-        selector=step.selector,
-        body=ABSENT if step.body is ABSENT else (),
-        **common,
-    )
-    if step.inner:
-        with loop:
-            _operators(step.inner, own)
-    return loop
+    def _value(self, value: Any) -> Any:
+        return rebuild(value, self.change)
 
 
 def param(parameter: Parameter) -> Param:

@@ -76,7 +76,12 @@ def _hidden_tasks(tasks: Sequence[Any]) -> set[str]:
     # The last task of a ForEach runs after a failed iteration, and fails; it follows its skips.
     own = {name: task for name, task in counted.items() if not hasattr(task, "items_task")}
     tolerant = {name for name, task in own.items() if task.trigger_rule not in _FAILING_RULES}
-    unskipped = {name for name, task in own.items() if task.trigger_rule in _UNSKIPPED_RULES}
+    # The end of a PipelineTaskGroup follows its conditions, and one of them skipped a branch.
+    unskipped = {
+        name
+        for name, task in own.items()
+        if task.trigger_rule in _UNSKIPPED_RULES or getattr(task, "ends_group", False)
+    }
     if not branches and not tolerant:
         return set()
     return hidden_nodes(followers, branches, tolerant, unskipped)

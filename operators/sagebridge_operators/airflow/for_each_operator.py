@@ -10,7 +10,6 @@ from sagebridge.authoring.dag_pipeline import BODY, ITEMS
 from sagebridge.model.for_each import ForEachStep, Selector
 from sagebridge.model.pipeline import Step, walk
 from sagebridge.model.values import ABSENT, EMPTY, Absent, Value
-from sagebridge_operators.airflow import task_dependencies
 from sagebridge_operators.airflow._compat import (
     AirflowSkipException,
     BaseOperator,
@@ -67,7 +66,7 @@ class ForEachOperator(StepOperator):
         body: Absent | tuple[()] = (),
         **kwargs: Any,
     ) -> None:
-        self.items = task_dependencies.without_dag_params(items)
+        self.items = self._without_run_time_values(items)
         self.max_concurrency, self.selector = max_concurrency, selector
         self._no_body = body is ABSENT
         self.body: list[StepOperator] = []
@@ -174,6 +173,11 @@ class ForEachGroup(MappedTaskGroup):
     """The body of a ForEach: its tasks run once for each index of an item."""
 
     for_each: ForEachOperator
+
+    def child_id(self, label: str) -> str:
+        """The id of a task in the body, which has the prefix of the group around the ForEach."""
+        parent: Any = self.parent_group
+        return str(parent.child_id(label)) if parent is not None else label
 
 
 class ForEachItems(DrivenTask, BaseOperator):

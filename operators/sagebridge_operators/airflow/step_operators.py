@@ -33,6 +33,7 @@ from sagebridge_operators.airflow import (
 from sagebridge_operators.airflow._compat import BaseOperator, Context
 from sagebridge_operators.airflow.driven_task import DrivenTask
 from sagebridge_operators.airflow.job_links import links_of
+from sagebridge_operators.airflow.run_time_values import take_run_time_values
 from sagebridge_operators.lifecycle.trigger_rules import SETUP_RULE
 
 _TASK_ARGUMENTS = frozenset(signature(BaseOperator.__init__).parameters)
@@ -49,8 +50,9 @@ class StepOperator(DrivenTask, BaseOperator):
         step_type: the ``Type`` in the definition; subclasses set it.
         arguments: the step's ``Arguments``, which follow the request of the SageMaker API operation
             (for example CreateTrainingJob). They may contain ``parameter("X")``, ``join(…)``,
-            ``json_get(…)`` and ``other.properties.A.B["c"]``. Each reference makes the other step
-            an upstream task.
+            ``json_get(…)`` and ``other.properties.A.B["c"]``, the output of a ``@task`` or another
+            XCom, and ``template("s3://bucket/{{ ds }}")``, which Airflow renders. Each reference
+            makes the other step or task an upstream task.
         step_name: the step's name; default: the task id without its task group.
         depends_on: step names or operators that must succeed first; ``failed(op)``,
             ``stopped(op)`` and ``ended(op)`` wait for another outcome, by a trigger rule or by
@@ -96,7 +98,9 @@ class StepOperator(DrivenTask, BaseOperator):
         retry_delay: timedelta | float = timedelta(seconds=10),
         **kwargs: Any,
     ) -> None:
-        kwargs["arguments"] = task_dependencies.without_dag_params(kwargs.get("arguments", ABSENT))
+        for given in ("arguments", "extra"):
+            if given in kwargs:
+                kwargs[given] = self._without_run_time_values(kwargs[given])
         fields = read_arguments(kwargs)
         kwargs = step_callbacks.with_callbacks(kwargs)
         settings, live_hooks = read_own_settings(kwargs)
@@ -131,6 +135,16 @@ class StepOperator(DrivenTask, BaseOperator):
             self.as_teardown()
         trigger_gates.set_rule(self)
         task_dependencies.connect(self)
+
+    def _without_run_time_values(self, value: Any) -> Any:
+        """A value with templates in place of XComs, which the operator keeps for its run."""
+        return take_run_time_values(value, self.run_time_values)
+
+    @property
+    def run_time_values(self) -> dict[str, Any]:
+        """The XComs in the arguments, by the template in their place in the step."""
+        found: dict[str, Any] = vars(self).setdefault("_run_time_values", {})
+        return found
 
     @property
     def step(self) -> Step:
@@ -257,8 +271,8 @@ def _groups(operator: StepOperator) -> list[str]:
 
 def own_id(operator: StepOperator) -> str:
     """The id of a task without the prefix of its task group."""
-    group = getattr(operator.task_group, "node_id", None)  # None for the root group
-    return operator.task_id.removeprefix(f"{group}.") if group else operator.task_id
+    group: Any = operator.task_group
+    return operator.task_id if group is None else operator.task_id.removeprefix(group.child_id(""))
 
 
 class FailOperator(StepOperator):

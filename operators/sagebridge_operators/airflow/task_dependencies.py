@@ -9,18 +9,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sagebridge.authoring.dag_pipeline import pipeline_of
+from sagebridge.authoring.dag_pipeline import GENERATED, pipeline_of
 from sagebridge.authoring.declared_names import find_faults, suggestion
 from sagebridge.authoring.runnable import CANNOT_RUN, described, why_pipeline_not_runnable
 from sagebridge.errors import SagebridgeError
-from sagebridge.model.expressions import parameter
+from sagebridge.model.code_steps import STUB
 from sagebridge.model.graph import needed_steps
 from sagebridge.model.pipeline import Step, walk
 from sagebridge.model.values import ABSENT
-from sagebridge.model.visit import rebuild
 from sagebridge_operators.airflow import trigger_gates
 from sagebridge_operators.airflow._compat import check_cycle
 from sagebridge_operators.airflow.failure_watcher import watch_hidden_failures
+from sagebridge_operators.airflow.run_time_values import (
+    link_run_time_values,
+    take_run_time_values,
+    warn_of_templates,
+)
 from sagebridge_operators.lifecycle.backend import NAMES
 
 if TYPE_CHECKING:
@@ -79,6 +83,10 @@ def connect(operator: StepOperator) -> None:
         return
     edges = pending_edges(dag)
     step = operator.step
+    link_run_time_values(operator.entry, list(operator.run_time_values.values()))
+    if step.type != STUB and GENERATED not in dag.tags:
+        for value in step.values():
+            warn_of_templates(operator.task_id, value)
     if edges.operators.setdefault(step.name, operator) is not operator:
         raise DuplicateStep(step.name, edges.operators[step.name].task_id, operator.task_id)
     if (loop := for_each_of(operator)) is not None:
@@ -121,6 +129,7 @@ def complete(dag: Any) -> None:
     if faults:
         raise InvalidDag(dag.dag_id, faults)
     for task, step in mapped:
+        link_run_time_values(task, list(task.partial_kwargs.values()))
         for name in needed_steps(step):
             trigger_gates.link(edges.operators[name], task, step)
     if mapped:
@@ -129,19 +138,9 @@ def complete(dag: Any) -> None:
         dag.tags = type(dag.tags)((*dag.tags, CANNOT_RUN))  # a list in Airflow 2
         dag.doc_md = described(dag.doc_md, pipeline)
     # With trigger rules, the last tasks decide, as Airflow's users expect.
-    if not any(step.engine.trigger_rule for step in steps):
+    ruled = (edges.operators[step.name] for step in steps if step.engine.trigger_rule)
+    if all(getattr(operator, "ends_group", False) for operator in ruled):
         watch_hidden_failures(dag, [*edges.operators.values(), *(task for task, _ in mapped)])
-
-
-def without_dag_params(value: Any) -> Any:
-    """Replaces the arguments of an ``@dag`` function by references to parameters.
-
-    They are DagParam objects, whose name is private (airflow/sdk/definitions/param.py). The class
-    is compared by name because ``airflow.sdk`` does not export it.
-    """
-    return rebuild(
-        value, lambda node: parameter(node._name) if type(node).__name__ == "DagParam" else node
-    )
 
 
 def _is_mapped_step(task: Any) -> bool:
@@ -153,9 +152,8 @@ def _mapped_step(task: Any) -> Step:
     """The step of a mapped operator, with the arguments that all its indexes share."""
     given = task.partial_kwargs
     arguments, depends_on = given.get("arguments", {}), given.get("depends_on", ABSENT)
-    return Step(
-        task.task_id, task.operator_class.step_type, without_dag_params(arguments), depends_on
-    )
+    arguments = take_run_time_values(arguments, {})
+    return Step(task.task_id, task.operator_class.step_type, arguments, depends_on)
 
 
 def _backend(task: Any) -> str | None:

@@ -11,26 +11,44 @@ from datetime import timedelta
 from typing import Any
 
 from airflow import settings
+from airflow.exceptions import AirflowClusterPolicyViolation
 from airflow.policies import hookimpl
+
+from sagebridge.errors import SagebridgeError
 
 _ATTRIBUTE = "sagebridge_user_retries"
 _PLUGIN = "sagebridge-retries"
 
 
 class _AddRetries:
-    """A cluster policy that runs last."""
+    """Cluster policies that run last."""
+
+    @staticmethod
+    @hookimpl(trylast=True)
+    def dag_policy(dag: Any) -> None:
+        # Airflow calls StepOperator.resolve_template_files, but no method of a mapped operator.
+        if any(hasattr(_class_of(task), "step_type") for task in dag.tasks):
+            from sagebridge_operators.airflow import task_dependencies
+
+            try:
+                task_dependencies.complete(dag)
+            except SagebridgeError as error:
+                raise AirflowClusterPolicyViolation(str(error)) from None
 
     @staticmethod
     @hookimpl(trylast=True)
     def task_policy(task: Any) -> None:
-        # A mapped operator is not an instance of its class.
-        operator = getattr(task, "operator_class", type(task))
-        for_lost_workers = getattr(operator, "retries_for_lost_workers", None)
+        for_lost_workers = getattr(_class_of(task), "retries_for_lost_workers", None)
         if for_lost_workers is None or hasattr(task, _ATTRIBUTE):
             return
         retries = int(task.retries or 0)
         setattr(task, _ATTRIBUTE, retries)
         task.retries = retries + for_lost_workers
+
+
+def _class_of(task: Any) -> Any:
+    # A mapped operator is not an instance of its class.
+    return getattr(task, "operator_class", type(task))
 
 
 def register_policy() -> None:

@@ -16,7 +16,7 @@ No other module writes the record of an execution.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from datetime import datetime
 from types import MappingProxyType
@@ -26,8 +26,10 @@ import sagebridge
 from sagebridge.authoring.runnable import why_pipeline_not_runnable
 from sagebridge.errors import UsageError
 from sagebridge.model.code_removal import with_plain_parameters
+from sagebridge.model.code_transport import without_templates
 from sagebridge.model.display import word_set
 from sagebridge.model.pipeline import Pipeline
+from sagebridge.model.visit import unescape
 from sagebridge_operators.lifecycle.attempt import FORMAT, Attempt, now
 from sagebridge_operators.lifecycle.objects import WriteConflict
 from sagebridge_operators.lifecycle.recorded_pipeline import (
@@ -89,15 +91,32 @@ def valid_definition(
     in their own step.
     """
     require_runnable(pipeline, is_local)
-    checked = recorded_definition(with_plain_parameters(pipeline)[0])
+    marked, marks = without_templates(with_plain_parameters(pipeline)[0])
+    checked = recorded_definition(marked)
     errors = [
         f"{found.message} [{found.code}]"
         for found in sagebridge.validate(checked)
-        if found.severity == "error" and found.code not in _NOT_CHECKED
+        if found.severity == "error"
+        and found.code not in _NOT_CHECKED
+        and not _is_template(checked, found.pointer, marks)
     ]
     if errors:
         raise InvalidPipeline(pipeline.name or "pipeline", errors)
     return recorded_definition(pipeline)
+
+
+def _is_template(definition: Any, pointer: str, marks: Collection[str]) -> bool:
+    """Whether a finding is about a template, whose value is known only at run time."""
+    found = definition
+    for token in pointer.split("/")[1:]:
+        if isinstance(found, list) and token.isdecimal() and int(token) < len(found):
+            found = found[int(token)]
+        elif isinstance(found, dict) and unescape(token) in found:
+            found = found[unescape(token)]
+        else:
+            return False
+    values = found.values() if isinstance(found, dict) else [found]
+    return any(isinstance(one, str) and one in marks for one in values)
 
 
 def require_runnable(

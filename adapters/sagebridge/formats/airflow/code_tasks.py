@@ -10,6 +10,7 @@ from functools import cache
 from typing import Any
 
 from sagebridge.formats.airflow.dag_options import operator_arguments
+from sagebridge.formats.airflow.sagebridge_tasks import step_of
 from sagebridge.formats.airflow.task_values import RunTimeValue, Values, as_template, is_template
 from sagebridge.formats.python.function_source import NotSelfContained, of_function
 from sagebridge.model.code_steps import (
@@ -102,7 +103,9 @@ class CodeTask:
 
     def sagebridge_step(self) -> CarriedStep:
         """The step of a sagebridge operator, with its function."""
-        step: CarriedStep = replace(self.operator.step, origin=self.origin)
+        step = step_of(self.operator, self.values, as_template)
+        assert isinstance(step, CarriedStep)
+        step = replace(step, origin=self.origin)
         if isinstance(step, PythonStep) and not step.function.imported_from:
             return replace(step, function=of_function(self.operator.python_callable))
         return step

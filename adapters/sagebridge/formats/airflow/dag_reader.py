@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -62,6 +63,7 @@ from sagebridge.formats.airflow.provider.provider_task import (
     property_output,
 )
 from sagebridge.formats.airflow.provider.sagemaker_condition import condition_step
+from sagebridge.formats.airflow.sagebridge_tasks import output_of, step_of
 from sagebridge.formats.airflow.stubs import stub_of
 from sagebridge.formats.airflow.task_facts import (
     are_ids,
@@ -74,7 +76,7 @@ from sagebridge.formats.airflow.task_facts import (
 from sagebridge.formats.airflow.task_reports import LineNumbers, Reports
 from sagebridge.formats.airflow.task_settings import dag_settings, lost_settings, with_settings
 from sagebridge.formats.airflow.task_tree import TaskSteps, TaskTree, in_order
-from sagebridge.formats.airflow.task_values import RunTimeValue, Values
+from sagebridge.formats.airflow.task_values import Values
 from sagebridge.formats.airflow.template_files import read_template_files
 from sagebridge.formats.python.function_source import NotSelfContained
 from sagebridge.model.branches import BranchGate
@@ -246,6 +248,8 @@ class _DagReader:
         ambiguous: set[tuple[str, str]] = set()
         for task_id, task in self.tasks.items():
             kind = kind_of(task)
+            if is_sagebridge(task):
+                self.values.outputs[task_id] = output_of(task.step)
             if kind is None or is_mapped(task):
                 continue
             name = self.names[task_id]
@@ -289,7 +293,8 @@ class _DagReader:
                 return role
         if is_sagebridge(task):
             reads = dag_options.sagebridge_arguments(task)
-            step = with_documentation(task.step, task)
+            step = step_of(task, self.values, partial(self.reports.run_time_value, task))
+            step = with_documentation(step, task)
             role = TaskSteps(task, [step], list(self._listed_gate(task)), from_sagebridge=True)
             if not type(task).execute.__module__.startswith("sagebridge_operators."):
                 what = f"{type(task).__name__} overrides execute, which the step does not call"
@@ -433,9 +438,7 @@ class _DagReader:
         def report(code: str, severity: Severity, what: str, advice: str = "") -> None:
             self.reports.add(task, code, severity, what, advice)
 
-        def fallback(unknown: RunTimeValue) -> Value:
-            return self.reports.run_time_value(task, unknown)
-
+        fallback = partial(self.reports.run_time_value, task)
         return Task(task, self.names[task.task_id], self.values, fallback, report, self.resources)
 
     def _listed_gate(self, task: Any) -> Iterator[BranchGate]:
