@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from xml.sax.saxutils import escape
 
@@ -35,16 +35,21 @@ text { font: 13px system-ui, sans-serif; fill: #1b1b1f; text-anchor: middle }
 .each { stroke: #2e7d32; stroke-width: 2.6 }
 .label { font-size: 11px; paint-order: stroke; stroke: #ffffff; stroke-width: 4px }
 """
-_MARKER = (
-    '<defs><marker id="arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" '
-    'orient="auto-start-reverse"><path d="M0,0 L8,4 L0,8 z" fill="#70757a"/></marker></defs>'
+MARKER = (
+    '<marker id="arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" '
+    'orient="auto-start-reverse"><path d="M0,0 L8,4 L0,8 z" fill="#70757a"/></marker>'
 )
-_LEGEND = "solid: a value; dashed: DependsOn; green: if; red: else"
+LEGEND = "solid: a value; dashed: DependsOn; green: if; red: else"
 
 
 def svg(diagram: Diagram) -> str:
-    picture = _Picture(diagram)
-    return "\n".join(picture.lines()) + "\n"
+    """A picture as a file."""
+    return "\n".join(_Picture(diagram).file()) + "\n"
+
+
+def inline_svg(diagram: Diagram) -> str:
+    """A picture in a page, which has the styles, :data:`MARKER`, the title and the legend."""
+    return "".join(_Picture(replace(diagram, title="")).inline(diagram.title))
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,28 +98,41 @@ class _Picture:
             at += height + _BETWEEN
         return tops, heights
 
-    def lines(self) -> Iterator[str]:
-        right = max((box.x + box.width / 2 for box in self.boxes), default=0.0)
-        texts = max(cell_len(self.diagram.title) * 9, cell_len(_LEGEND) * 6)
-        width = max(right, texts + _MARGIN) + _MARGIN
-        bottom = max((box.bottom for box in self.boxes), default=_MARGIN)
-        height = bottom + _MARGIN + 20
-        yield (
-            f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" '
-            f'viewBox="0 0 {width:.0f} {height:.0f}" role="img">'
-        )
+    def file(self) -> Iterator[str]:
+        texts = max(cell_len(self.diagram.title) * 9, cell_len(LEGEND) * 6)
+        width, height = max(self.width, texts + 2 * _MARGIN), self.height + 20
+        yield _opening(width, height)
         yield f"<title>{_text(self.diagram.title)}</title>"
         yield f"<style>{_STYLE}</style>"
-        yield _MARKER
+        yield f"<defs>{MARKER}</defs>"
         yield '<rect width="100%" height="100%" fill="#ffffff"/>'
         if self.diagram.title:
             x, y = _MARGIN, _MARGIN + 8
             yield f'<text class="title" x="{x}" y="{y}">{_text(self.diagram.title)}</text>'
+        yield from self._content()
+        yield f'<text class="legend" x="{_MARGIN}" y="{height - 12:.0f}">{LEGEND}</text>'
+        yield "</svg>"
+
+    def inline(self, name: str) -> Iterator[str]:
+        yield _opening(self.width, self.height)
+        nodes = (f"{one.name}: {', '.join((one.type, *one.marks))}" for one in self.diagram.nodes)
+        yield f"<title>Steps of {_text(name or 'the pipeline')}</title>"
+        yield f"<desc>{_text('; '.join(nodes))}</desc>"
+        yield from self._content()
+        yield "</svg>"
+
+    @property
+    def width(self) -> float:
+        return max((box.x + box.width / 2 for box in self.boxes), default=0.0) + _MARGIN
+
+    @property
+    def height(self) -> float:
+        return max((box.bottom for box in self.boxes), default=_MARGIN) + _MARGIN
+
+    def _content(self) -> Iterator[str]:
         yield from self._edges()
         for box in self.boxes:
             yield from _box_lines(box)
-        yield f'<text class="legend" x="{_MARGIN}" y="{height - 12:.0f}">{_LEGEND}</text>'
-        yield "</svg>"
 
     def _edges(self) -> Iterator[str]:
         starts, ends = self._ports(start=True), self._ports(start=False)
@@ -157,6 +175,13 @@ class _Picture:
             points += [(x + _MARGIN, y) for y in (sides if downwards else sides[::-1])]
         points.append((end, target.y if downwards else target.bottom))
         return points
+
+
+def _opening(width: float, height: float) -> str:
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" '
+        f'viewBox="0 0 {width:.0f} {height:.0f}" role="img">'
+    )
 
 
 def _curve(points: Sequence[tuple[float, float]]) -> str:

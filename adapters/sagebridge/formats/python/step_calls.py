@@ -298,7 +298,7 @@ def comments_of(pipeline: Pipeline, losses: Iterable[Loss]) -> dict[str, list[st
         for name, lines in pipeline.notes.comments.items()
     }
     for name, own in losses_by_step(pipeline, losses).items():
-        found.setdefault(name, []).extend(dict.fromkeys(map(_comment, own)))
+        found.setdefault(name, []).extend(dict.fromkeys(map(comment_of, own)))
     return found
 
 
@@ -307,10 +307,11 @@ def commented(text: str, comments: Iterable[str]) -> str:
     return "\n".join((*comments, text))
 
 
-def _comment(loss: Loss) -> str:
-    """One line. Its text comes from definitions and user files, so nothing in it may end the line.
+def comment_of(loss: Loss) -> str:
+    """The comment on a loss: one line.
 
-    Paths are left out, so that the file does not depend on where the source is.
+    Its text comes from definitions and user files, so nothing in it may end the line. Paths are
+    left out, so that the file does not depend on where the source is.
     """
     line = _FILE_LINE.search(loss.place)
     text = f"{loss.what}; {loss.advice}" if loss.advice else loss.what
