@@ -9,6 +9,7 @@ import argparse
 import base64
 import itertools
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -106,6 +107,18 @@ class Browser:
         file.write_bytes(base64.b64decode(picture))
         print(f"{file.relative_to(CHECKOUT)}: {file.stat().st_size // 1000} kB", flush=True)
         self._size(HEIGHT)
+
+    def check_accessibility(self, axe: Path) -> None:
+        """Fail for what axe-core finds. ``axe`` is the axe.min.js of its npm package."""
+        self._call("Page.setBypassCSP", enabled=True)
+        self._call("Page.reload")
+        self.wait()
+        self.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
+        self.evaluate(axe.read_text())
+        script = "axe.run().then(found => JSON.stringify(found.violations.map(one => one.help)))"
+        found = self._call("Runtime.evaluate", expression=script, awaitPromise=True)
+        if problems := json.loads(found["result"]["value"]):
+            raise SystemExit(f"axe-core found: {'; '.join(problems)}")
 
     def evaluate(self, script: str) -> Any:
         return self._call("Runtime.evaluate", expression=script)["result"].get("value")
@@ -350,10 +363,30 @@ def airflow_schedule(folder: Path) -> None:
         page.shoot("airflow-schedule-form", 1100)
 
 
+def report(folder: Path) -> None:
+    """The report on the definitions and DAGs of the corpus: its start, and one pipeline."""
+    corpus = os.environ.get("SAGEBRIDGE_CORPUS")
+    sources = ("definitions", "code/dags" if corpus else "carried/dags")
+    file = folder / "report.html"
+    command = ["assess", *sources, "--to", "prefect", "--as", "html", "-o", str(file)]
+    subprocess.run(
+        [sys.executable, "-m", "sagebridge.cli", *command],
+        cwd=corpus or CHECKOUT / "tests",
+        check=True,
+    )
+    with browser() as page:
+        page.open(file.as_uri(), "Translation report")
+        page.shoot("report", 900)
+        page.open(f"{file.as_uri()}#p1", "What to do")
+        page.shoot("report-pipeline", 1200)
+        if axe := os.environ.get("AXE"):
+            page.check_accessibility(Path(axe))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Take the screenshots in docs/images/.")
     engines = {
-        "airflow": (airflow, airflow_schedule),
+        "airflow": (airflow, airflow_schedule, report),
         "prefect": (prefect, prefect_schedule),
     }
     parser.add_argument("engine", choices=engines)

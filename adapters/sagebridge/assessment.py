@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -17,7 +18,7 @@ from sagebridge.errors import MissingExtra, SagebridgeError, SourceError, Transl
 from sagebridge.findings import Finding
 from sagebridge.formats.sagemaker.foreign_files import ForeignFile
 from sagebridge.model.losses import Loss, counted, for_target
-from sagebridge.model.pipeline import walk
+from sagebridge.model.pipeline import Pipeline, walk
 
 Grade = Literal["exact", "changed", "needs manual work"]
 GRADES: tuple[Grade, ...] = get_args(Grade)
@@ -41,7 +42,8 @@ def grade(losses: Iterable[Loss], errors: Iterable[Finding] = ()) -> Grade:
 class Outcome:
     """The assessment of one pipeline for one target.
 
-    If the pipeline cannot be translated, ``error`` has the message and ``faults`` its codes.
+    ``text`` is the translation. If there is none, ``error`` has the message and ``faults`` its
+    codes.
     """
 
     grade: Grade
@@ -49,6 +51,7 @@ class Outcome:
     error: str = ""
     faults: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
+    text: str = ""
 
     @classmethod
     def failed(cls, error: SagebridgeError) -> Outcome:
@@ -79,13 +82,30 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
-    """One assessed pipeline; ``outcomes`` by target, except for the format of its source."""
+    """One assessed pipeline; ``outcomes`` by target, except for the format of its source.
+
+    ``model`` is None if the source cannot be read.
+    """
 
     source: str
     pipeline: str | None
     format: str
     steps: int
     outcomes: Mapping[str, Outcome]
+    model: Pipeline | None = None
+
+    @classmethod
+    def of(
+        cls, source: str, format: str, pipeline: Pipeline, outcomes: Mapping[str, Outcome]
+    ) -> Assessment:
+        steps = sum(1 for _ in walk(pipeline))
+        return cls(source, pipeline.name, format, steps, outcomes, pipeline)
+
+    @classmethod
+    def failed(
+        cls, source: str, format: str, targets: Iterable[str], error: SagebridgeError
+    ) -> Assessment:
+        return cls(source, None, format, 0, dict.fromkeys(targets, Outcome.failed(error)))
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -102,21 +122,20 @@ def assess(
 ) -> Iterator[Assessment]:
     """Assess each pipeline of the sources for each target; all formats by default."""
     for source, result in read_each_checked(sources, format):
-        own = format or _format_of(source)
+        own = format or format_of(source)
         wanted = [name for name in targets or registry.FORMATS if name != own]
         if isinstance(result, MissingExtra):
             raise result
         if isinstance(result, SagebridgeError):
-            failed = Outcome.failed(result)
-            yield Assessment(source, None, own, 0, dict.fromkeys(wanted, failed))
+            yield Assessment.failed(source, own, wanted, result)
             continue
         for one in result:
             outcomes = {target: _outcome(one, target) for target in wanted}
-            steps = sum(1 for _ in walk(one.pipeline))
-            yield Assessment(source, one.pipeline.name, own, steps, outcomes)
+            yield Assessment.of(source, own, one.pipeline, outcomes)
 
 
-def _format_of(source: str) -> str:
+def format_of(source: str) -> str:
+    """The detected format; empty if it is unknown."""
     try:
         return registry.detect(source).name
     except SagebridgeError:
@@ -124,12 +143,24 @@ def _format_of(source: str) -> str:
 
 
 def _outcome(one: CheckedPipeline, target: str) -> Outcome:
+    reading = tuple(for_target(one.losses, target))
     try:
-        _, lost = registry.find(target).writer()(one.pipeline, ())
+        text, lost = registry.find(target).writer()(one.pipeline, reading)
     except MissingExtra:
         raise
     except SagebridgeError as error:
         return Outcome.failed(error)
-    losses = (*for_target(one.losses, target), *lost)
+    losses = (*reading, *lost)
     findings = unreported(one.findings, losses, one.pipeline, target)
-    return Outcome(grade(losses, one.errors), losses, findings=findings)
+    return Outcome(grade(losses, one.errors), losses, findings=findings, text=text)
+
+
+def counts(found: Iterable[Assessment]) -> dict[str, dict[Grade, int]]:
+    """The number of pipelines per target and grade."""
+    seen = Counter((target, one.grade) for each in found for target, one in each.outcomes.items())
+    targets = {target for target, _ in seen}
+    return {
+        target: {name: seen[target, name] for name in GRADES}
+        for target in registry.FORMATS
+        if target in targets
+    }

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any
+from pathlib import Path
 
 import click
 from rich.progress import track
 from rich.text import Text
 
-from sagebridge.assessment import GRADES, Assessment, Outcome
+from sagebridge.assessment import Assessment, Outcome, counts
 from sagebridge.assessment import assess as assess_all
 from sagebridge.cli.task_table import print_task_counts
 from sagebridge.errors import UsageError
 from sagebridge.registry import FORMATS
-from sagebridge.terminal.console import aligned, console, count, print_json, printable
+from sagebridge.report.entries import as_json
+from sagebridge.report.page import page
+from sagebridge.terminal.console import aligned, console, count, dump_json, printable
 from sagebridge.terminal.help_tables import TableCommand
 from sagebridge.terminal.options import arg_option, format_names, format_option, from_option
-from sagebridge.terminal.source_files import expand
+from sagebridge.terminal.source_files import expand, write_file
 from sagebridge.terminal.wording import finding_line
 
 _STYLE = {"exact": "green", "changed": "yellow", "needs manual work": "red", "": "dim"}
@@ -44,6 +46,7 @@ _TABLES = {
     tables=_TABLES,
     examples=(
         "sagebridge assess pipelines/ --to airflow",
+        "sagebridge assess pipelines/ --to airflow --as html -o report.html",
         "sagebridge assess dags/ --tasks --summary",
     ),
 )
@@ -59,6 +62,22 @@ _TABLES = {
     "that of the source.",
 )
 @from_option
+@click.option(
+    "--as",
+    "shape",
+    type=click.Choice(("text", "html", "json")),
+    default="text",
+    show_default=True,
+    metavar="SHAPE",
+    help="Form of the output: text, html (a report for a browser) or json (the same as --format "
+    "json).",
+)
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    help="Output file. An existing file is overwritten. Default: standard output.",
+)
 @format_option
 @click.option("--summary", is_flag=True, help="Print only the totals.")
 @click.option(
@@ -70,6 +89,8 @@ def assess(
     sources: tuple[str, ...],
     targets: tuple[str, ...],
     from_: str | None,
+    shape: str,
+    output: str | None,
     form: str,
     summary: bool,
     tasks: bool,
@@ -79,10 +100,19 @@ def assess(
     Each pipeline gets one grade per target format. Nothing is written. 'sagebridge --help' lists
     the kinds of SOURCE.
     """
+    shape = form if form == "json" and shape == "text" else shape
+    if form == "json" and shape == "html":
+        raise UsageError("--as html and --format json are two forms; omit one of them")
+    if shape == "text" and output is not None:
+        raise UsageError("-o requires --as html or --as json")
+    if summary and shape == "html":
+        raise UsageError("--summary prints text; omit it or --as html")
     if tasks:
         if targets or from_:
             raise UsageError("--tasks counts for the other engine; omit --to and --from")
-        return print_task_counts(expand(sources, (".py",)), form, summary=summary)
+        if shape == "html" or output is not None:
+            raise UsageError("--tasks prints text or JSON; omit --as html and -o")
+        return print_task_counts(expand(sources, (".py",)), shape, summary=summary)
     files = expand(sources)
     screen = console(err=True)
     found = list(
@@ -95,8 +125,13 @@ def assess(
             disable=not screen.is_terminal,
         )
     )
-    if form == "json":
-        print_json({"summary": _counts(found), "pipelines": [one.as_json() for one in found]})
+    if shape != "text":
+        text = page(found) if shape == "html" else dump_json(as_json(found))
+        if output is None:
+            click.echo(text, nl=False)
+        else:
+            write_file(Path(output), text)
+            click.echo(printable(f"written {output}"), err=True)
         return 0
     if not summary:
         _print(found)
@@ -150,19 +185,10 @@ def _targets(found: Sequence[Assessment]) -> list[str]:
     return [target for target in FORMATS if target in there]
 
 
-def _counts(found: Sequence[Assessment]) -> dict[str, Any]:
-    """The number of pipelines per target and grade."""
-    counts = {target: Counter[str]() for target in _targets(found)}
-    for one in found:
-        for target, outcome in one.outcomes.items():
-            counts[target][outcome.grade] += 1
-    return {target: {name: seen[name] for name in GRADES} for target, seen in counts.items()}
-
-
 def _summary(found: Sequence[Assessment]) -> Iterator[str]:
     steps = sum(one.steps for one in found)
     yield f"{count(len(found), 'pipeline')}, {count(steps, 'step')}"
-    for target, grades in _counts(found).items():
+    for target, grades in counts(found).items():
         words = ", ".join(f"{number} {name}" for name, number in grades.items())
         codes = Counter(code for one in found for code in one.outcomes.get(target, _NONE).codes)
         why = ", ".join(f"{code} {number}" for code, number in codes.most_common())

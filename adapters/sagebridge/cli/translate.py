@@ -15,6 +15,7 @@ import click
 from rich.progress import track
 
 import sagebridge
+from sagebridge.assessment import Assessment, Outcome, format_of, grade
 from sagebridge.authoring import runnable
 from sagebridge.checked_reading import CheckedPipeline, read_each_checked, unreported
 from sagebridge.errors import (
@@ -30,6 +31,8 @@ from sagebridge.findings import Finding
 from sagebridge.model.display import free_name, safe_stem
 from sagebridge.model.losses import Loss, counted, for_target
 from sagebridge.registry import FORMATS, find
+from sagebridge.report.entries import as_json
+from sagebridge.report.page import page
 from sagebridge.terminal.changes import Changes
 from sagebridge.terminal.console import console, count, dump_json, printable
 from sagebridge.terminal.help_tables import TableCommand
@@ -106,6 +109,12 @@ _TABLES = {
 @map_option
 @click.option("--losses", "losses_file", metavar="FILE", help="Write all losses to FILE as JSON.")
 @click.option(
+    "--report",
+    "report_file",
+    metavar="FILE",
+    help="Write a report to FILE: HTML, or JSON if its suffix is .json. See docs/report.md.",
+)
+@click.option(
     "--fail-on-loss",
     is_flag=True,
     help="If a pipeline has losses of severity changed or dropped, do not write it, and exit with "
@@ -134,6 +143,7 @@ def translate(
     document: str | None,
     changes: Changes,
     losses_file: str | None,
+    report_file: str | None,
     fail_on_loss: bool,
     no_stubs: bool,
     check: bool,
@@ -154,6 +164,7 @@ def translate(
     changes.check_sources(1 + several)
     run = _Run(
         to=to,
+        format=from_,
         document=document,
         name=name,
         changes=changes,
@@ -173,6 +184,10 @@ def translate(
     for source, result in _progress(files, from_, several):
         run.take(source, result)
     run.finish(losses_file)
+    if report_file is not None:
+        as_page = Path(report_file).suffix != ".json"
+        text = page(run.assessed) if as_page else dump_json(as_json(run.assessed))
+        write_file(Path(report_file), text)
     return next((code for code in _WORST_FIRST if code in run.codes), 0)
 
 
@@ -199,6 +214,7 @@ class _Run:
     """One run of the command: its options and the results so far."""
 
     to: str
+    format: str | None
     document: str | None
     name: str | None
     changes: Changes
@@ -214,6 +230,7 @@ class _Run:
     done: Counter[str] = field(default_factory=Counter)
     taken: set[str] = field(default_factory=set)
     report: list[dict[str, Any]] = field(default_factory=list)
+    assessed: list[Assessment] = field(default_factory=list)
 
     def take(self, source: str, result: list[CheckedPipeline] | SagebridgeError) -> None:
         """Translate the pipelines of a source, or report why it cannot be read."""
@@ -246,8 +263,12 @@ class _Run:
         )
         losses = (*for_target(reading, self.to), *lost)
         findings = self.changes.findings(one.findings, pipeline)
-        findings = unreported(findings, losses, pipeline, self.to)
-        self._tell(source, pipeline.name, losses, findings)
+        shown = unreported(findings, losses, pipeline, self.to)
+        self._tell(source, pipeline.name, losses, shown)
+        errors = [found for found in findings if found.severity == "error"]
+        outcome = Outcome(grade(losses, errors), losses, findings=shown, text=text)
+        form = self.format or format_of(source)
+        self.assessed.append(Assessment.of(source, form, pipeline, {self.to: outcome}))
         if self.to != "sagemaker" and (line := runnable.warning(pipeline)) is not None:
             click.echo(printable(f"{source}: {line}"), err=True)
         if self.fail_on_loss and (serious := counted(losses)):
@@ -311,6 +332,8 @@ class _Run:
         self.codes.add(error.exit_code)
         if not isinstance(error, StaleFileError | LossError):
             self.done["failed"] += 1
+            form = self.format or format_of(source)
+            self.assessed.append(Assessment.failed(source, form, (self.to,), error))
             told: dict[str, Any] = {"source": source, "target": self.to, "error": str(error)}
             if isinstance(error, TranslationError) and error.losses:
                 told["losses"] = [loss.as_json() for loss in error.losses]

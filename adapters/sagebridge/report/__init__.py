@@ -1,0 +1,1 @@
+"""The report on translations, for people (HTML) and programs (JSON)."""
