@@ -285,91 +285,6 @@ with DAG(
         ],
     )
 
-    abalone_register_model_register_model = RegisterModelOperator(
-        task_id="AbaloneRegisterModel-RegisterModel",
-        arguments={
-            "ModelPackageGroupName": "sagebridge-abalone",
-            "ModelMetrics": {
-                "ModelQuality": {
-                    "Statistics": {
-                        "ContentType": "application/json",
-                        "S3Uri": join(
-                            "/",
-                            abalone_eval.properties.ProcessingOutputConfig.Outputs[
-                                "evaluation"
-                            ].S3Output.S3Uri,
-                            "evaluation.json",
-                        ),
-                    }
-                },
-                "Bias": {},
-                "Explainability": {},
-            },
-            "InferenceSpecification": {
-                "Containers": [
-                    {
-                        "Image": "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-xgboost:3.0-5",
-                        "Environment": {},
-                        "ModelDataUrl": abalone_train.properties.ModelArtifacts.S3ModelArtifacts,
-                    }
-                ],
-                "SupportedContentTypes": ["text/csv"],
-                "SupportedResponseMIMETypes": ["text/csv"],
-                "SupportedRealtimeInferenceInstanceTypes": ["ml.m5.xlarge"],
-                "SupportedTransformInstanceTypes": ["ml.m5.xlarge"],
-            },
-            "ModelApprovalStatus": parameter("ModelApprovalStatus"),
-            "SkipModelValidation": "None",
-        },
-    )
-
-    abalone_create_model = ModelOperator(
-        task_id="AbaloneCreateModel",
-        arguments={
-            "ExecutionRoleArn": "arn:aws:iam::111122223333:role/sagebridge-abalone",
-            "PrimaryContainer": {
-                "Image": "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-xgboost:3.0-5",
-                "Environment": {},
-                "ModelDataUrl": abalone_train.properties.ModelArtifacts.S3ModelArtifacts,
-            },
-        },
-    )
-
-    abalone_transform = TransformOperator(
-        task_id="AbaloneTransform",
-        arguments={
-            "ModelName": abalone_create_model.properties.ModelName,
-            "TransformInput": {
-                "DataSource": {
-                    "S3DataSource": {
-                        "S3DataType": "S3Prefix",
-                        "S3Uri": parameter("BatchData"),
-                    }
-                },
-                "ContentType": "text/csv",
-                "SplitType": "Line",
-            },
-            "TransformOutput": {
-                "S3OutputPath": join(
-                    "/",
-                    "s3://sagebridge-abalone/executions",
-                    execution.pipeline_execution_id,
-                    "predictions",
-                ),
-                "AssembleWith": "Line",
-                "Accept": "text/csv",
-            },
-            "TransformResources": {"InstanceCount": 1, "InstanceType": "ml.m5.xlarge"},
-        },
-    )
-
-    abalone_mse_fail = FailOperator(
-        task_id="AbaloneMSEFail",
-        error_message=join(
-            " ", "Execution failed due to MSE >", parameter("MseThreshold")
-        ),
-    )
-
     abalone_mse_cond = ConditionOperator(
         task_id="AbaloneMSECond",
         conditions=[
@@ -380,10 +295,92 @@ with DAG(
                 parameter("MseThreshold"),
             )
         ],
-        if_steps=[
-            abalone_register_model_register_model,
-            abalone_create_model,
-            abalone_transform,
-        ],
-        else_steps=[abalone_mse_fail],
     )
+    with abalone_mse_cond.met():
+        abalone_register_model_register_model = RegisterModelOperator(
+            task_id="AbaloneRegisterModel-RegisterModel",
+            arguments={
+                "ModelPackageGroupName": "sagebridge-abalone",
+                "ModelMetrics": {
+                    "ModelQuality": {
+                        "Statistics": {
+                            "ContentType": "application/json",
+                            "S3Uri": join(
+                                "/",
+                                abalone_eval.properties.ProcessingOutputConfig.Outputs[
+                                    "evaluation"
+                                ].S3Output.S3Uri,
+                                "evaluation.json",
+                            ),
+                        }
+                    },
+                    "Bias": {},
+                    "Explainability": {},
+                },
+                "InferenceSpecification": {
+                    "Containers": [
+                        {
+                            "Image": "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-xgboost:3.0-5",
+                            "Environment": {},
+                            "ModelDataUrl": abalone_train.properties.ModelArtifacts.S3ModelArtifacts,
+                        }
+                    ],
+                    "SupportedContentTypes": ["text/csv"],
+                    "SupportedResponseMIMETypes": ["text/csv"],
+                    "SupportedRealtimeInferenceInstanceTypes": ["ml.m5.xlarge"],
+                    "SupportedTransformInstanceTypes": ["ml.m5.xlarge"],
+                },
+                "ModelApprovalStatus": parameter("ModelApprovalStatus"),
+                "SkipModelValidation": "None",
+            },
+        )
+
+        abalone_create_model = ModelOperator(
+            task_id="AbaloneCreateModel",
+            arguments={
+                "ExecutionRoleArn": "arn:aws:iam::111122223333:role/sagebridge-abalone",
+                "PrimaryContainer": {
+                    "Image": "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-xgboost:3.0-5",
+                    "Environment": {},
+                    "ModelDataUrl": abalone_train.properties.ModelArtifacts.S3ModelArtifacts,
+                },
+            },
+        )
+
+        abalone_transform = TransformOperator(
+            task_id="AbaloneTransform",
+            arguments={
+                "ModelName": abalone_create_model.properties.ModelName,
+                "TransformInput": {
+                    "DataSource": {
+                        "S3DataSource": {
+                            "S3DataType": "S3Prefix",
+                            "S3Uri": parameter("BatchData"),
+                        }
+                    },
+                    "ContentType": "text/csv",
+                    "SplitType": "Line",
+                },
+                "TransformOutput": {
+                    "S3OutputPath": join(
+                        "/",
+                        "s3://sagebridge-abalone/executions",
+                        execution.pipeline_execution_id,
+                        "predictions",
+                    ),
+                    "AssembleWith": "Line",
+                    "Accept": "text/csv",
+                },
+                "TransformResources": {
+                    "InstanceCount": 1,
+                    "InstanceType": "ml.m5.xlarge",
+                },
+            },
+        )
+    with abalone_mse_cond.unmet():
+        abalone_mse_fail = FailOperator(
+            task_id="AbaloneMSEFail",
+            error_message=join(
+                " ", "Execution failed due to MSE >", parameter("MseThreshold")
+            ),
+        )

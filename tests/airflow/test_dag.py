@@ -17,7 +17,14 @@ from sagebridge.model.graph import hidden_failures
 from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import ConditionStep, Parallelism, Pipeline, Step, walk
 from sagebridge.model.values import ABSENT, thaw
-from sagebridge_operators.airflow import ConditionOperator, StepOperator, build, load_folder
+from sagebridge_operators.airflow import (
+    ConditionOperator,
+    FailOperator,
+    ForEachOperator,
+    StepOperator,
+    build,
+    load_folder,
+)
 from sagebridge_operators.airflow.step_operators import OPERATORS
 from sagebridge_operators.airflow.trigger_gates import GateOperator
 from sagebridge_operators.steps import RUNNABLE
@@ -50,6 +57,25 @@ def test_none_branch_is_absent() -> None:
 
     assert not gate.downstream_task_ids
     assert gate.step == ConditionStep("Gate", conditions=(), if_steps=ABSENT, else_steps=ABSENT)
+
+
+def test_steps_created_in_the_blocks_of_a_condition_are_its_branches() -> None:
+    with DAG("d") as dag:
+        gate = ConditionOperator(task_id="Gate", conditions=[])
+        with gate.met():
+            inner = ConditionOperator(task_id="Inner", conditions=[], else_steps=[])
+            with inner.met(), ForEachOperator(task_id="Each", items=[1]):
+                StepOperator(task_id="Body", step_type="Training")
+            FailOperator(task_id="Stop", error_message="no")
+        StepOperator(task_id="Outside", step_type="Training")
+
+    (each,) = inner.step.if_steps or ()
+    assert gate.step.else_steps is ABSENT
+    assert (inner.step.else_steps, [one.name for one in each.inner]) == ((), ["Body"])
+    assert [one.name for one in gate.step.if_steps or ()] == ["Inner", "Stop"]
+    assert gate.downstream_task_ids == {"Inner", "Stop"}
+    assert inner.downstream_task_ids == {"Each_items"}
+    assert dag.get_edge_info("Gate", "Stop")["label"] == "If"
 
 
 def test_definitions_become_dags_with_same_steps_and_edges(definition: Path, edges: Path) -> None:

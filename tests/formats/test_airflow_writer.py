@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,11 +16,13 @@ import sagebridge
 from sagebridge import Schedule
 from sagebridge.authoring.dag_pipeline import pipeline_of
 from sagebridge.authoring.definition_writer import definition as to_json
+from sagebridge.authoring.json_document import MAX_CONDITIONS
 from sagebridge.errors import TranslationError
 from sagebridge.formats.airflow.writer import write
 from sagebridge.model.pipeline import Pipeline, walk
 from sagebridge.model.values import same
 from tests import strategies
+from tests.formats.prefect.test_nesting import in_branches
 from tests.generated import check_clean
 
 if TYPE_CHECKING:
@@ -140,6 +143,30 @@ def test_steps_keep_the_order_of_the_definition() -> None:
     text = write(sagebridge.read(raw).pipeline)[0]
     assert text.index("early =") < text.index("late =")
     assert "early.properties.ProcessingJobName" in text
+    assert same(to_json(pipeline_of(live(text))), raw)
+
+
+def test_condition_comes_before_its_branches() -> None:
+    raw = in_branches(processing("Innermost", "x"), 1)
+    text = write(sagebridge.read(raw, name="one").pipeline)[0]
+    variables = re.findall(r"^ *(\w+) = |with (\w+\.\w+)\(\)", text, re.MULTILINE)
+    assert [one or other for one, other in variables] == [
+        "c1",
+        "c1.met",
+        "before1",
+        "innermost",
+        "after1",
+        "c1.unmet",
+        "other1",
+        "last",
+    ]
+
+
+@pytest.mark.parametrize("depth", [8, 9, 20, MAX_CONDITIONS])
+def test_deep_conditions_come_back(depth: int, tmp_path: Path) -> None:
+    raw = in_branches(processing("Innermost", "x"), depth)
+    text = write(sagebridge.read(raw, name="deep").pipeline)[0]
+    check_clean(text, tmp_path)
     assert same(to_json(pipeline_of(live(text))), raw)
 
 

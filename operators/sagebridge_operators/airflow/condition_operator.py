@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import fields
 from typing import Any, ClassVar
 
 from sagebridge.model.conditions import Condition
-from sagebridge.model.pipeline import ConditionStep, Step
+from sagebridge.model.pipeline import ConditionStep, Step, walk
 from sagebridge.model.values import ABSENT, EMPTY, Absent
 from sagebridge_operators.airflow import task_dependencies
 from sagebridge_operators.airflow._compat import Context, Label, SkipMixin, skip
@@ -16,6 +17,14 @@ from sagebridge_operators.airflow.step_operators import StepOperator
 
 class ConditionOperator(StepOperator, SkipMixin):
     """Runs ``if_steps`` if all ``conditions`` hold, otherwise ``else_steps``.
+
+    The steps created in its ``with`` blocks are added to these branches::
+
+        check = ConditionOperator(task_id="Check", conditions=[…])
+        with check.met():
+            ModelOperator(task_id="Model", arguments={…})
+        with check.unmet():
+            FailOperator(task_id="Stop", error_message="not good enough")
 
     Args:
         conditions: ``equals(...)``, ``greater_than(...)``, ``not_(...)`` and the like; an empty
@@ -50,10 +59,42 @@ class ConditionOperator(StepOperator, SkipMixin):
             self._conditions = self._without_run_time_values(tuple(conditions))
         kwargs.setdefault("arguments", EMPTY)
         super().__init__(**kwargs)
-        for label, branch in (("If", self.if_steps), ("Else", self.else_steps)):
-            for operator in branch or ():
-                task_dependencies.put_into_branch(operator)
-                self >> Label(label) >> operator.entry
+        self._link("If", self.if_steps)
+        self._link("Else", self.else_steps)
+
+    @contextmanager
+    def met(self) -> Iterator[None]:
+        """The steps created in its ``with`` block run if the conditions hold."""
+        with self._created("If") as operators:
+            yield
+        self.if_steps = (*(self.if_steps or ()), *operators)
+
+    @contextmanager
+    def unmet(self) -> Iterator[None]:
+        """The steps created in its ``with`` block run if the conditions do not hold."""
+        with self._created("Else") as operators:
+            yield
+        self.else_steps = (*(self.else_steps or ()), *operators)
+
+    @contextmanager
+    def _created(self, label: str) -> Iterator[list[StepOperator]]:
+        """Links the steps of a branch, which are known at the end of its block.
+
+        Steps inside another one are not in the branch themselves.
+        """
+        known = task_dependencies.pending_edges(self.dag).operators
+        before = len(known)
+        found: list[StepOperator] = []
+        yield found
+        created = list(known.values())[before:]
+        nested = {inner.name for one in created for inner in walk(one.step.inner)}
+        found += [one for one in created if one.step.name not in nested]
+        self._link(label, found)
+
+    def _link(self, label: str, branch: Sequence[StepOperator] | Absent) -> None:
+        for operator in branch or ():
+            task_dependencies.put_into_branch(operator)
+            self >> Label(label) >> operator.entry
 
     @property
     def step(self) -> ConditionStep:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +32,8 @@ def with_changes(*changes: tuple[str, str]) -> str:
 
 
 def without_step(text: str, variable: str) -> str:
-    """The file without one step: its block, and its entry in a list of steps."""
-    start = text.index(f"    {variable} = ")
-    end = text.index("\n    )\n", start) + len("\n    )\n")
-    return (text[:start] + text[end:]).replace(f"            {variable},\n", "")
+    """The file without the block of one step."""
+    return re.sub(rf"^( *){variable} = (?:.*\n)*?\1\)\n", "", text, flags=re.MULTILINE)
 
 
 EDITS = {

@@ -16,7 +16,7 @@ VALUE = '"num_round": "50"'
 RUN_TIME = "are only known at run time"
 NO_VALUE = "is not a pipeline value"
 CONDITION = WRITTEN[
-    WRITTEN.index("less_than_or_equal_to(\n") : WRITTEN.index("        ],\n        if")
+    WRITTEN.index("less_than_or_equal_to(\n") : WRITTEN.index("        ],\n    )\n    with ")
 ]
 
 MISTAKES = {

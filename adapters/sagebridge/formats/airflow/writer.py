@@ -35,6 +35,7 @@ from sagebridge.formats.python.engine_losses import engine_losses
 from sagebridge.formats.python.source_code import Names, array, call, source
 from sagebridge.formats.python.step_calls import (
     AIRFLOW_NAMES,
+    NESTED_BLOCKS,
     Functions,
     StepSource,
     commented,
@@ -198,10 +199,10 @@ class DagFileWriter:
         default = () if parameter.default is ABSENT else (shown_default(parameter),)
         return call(self.names.use(_PARAM), *map(self.expressions.value, default), **keywords)
 
-    def _blocks(self, steps: Sequence[Step], depth: int = 0) -> Iterator[str]:
+    def _blocks(self, steps: Sequence[Step], depth: int = 0, level: int = 0) -> Iterator[str]:
         """One assignment or ``with`` block per step, if possible after those it refers to.
 
-        ``depth`` is the number of task groups around them.
+        ``depth`` is the number of task groups around them, and ``level`` that of all blocks.
         """
         for group, members in groupby(in_groups(steps, depth), _group_at(depth)):
             found = list(members)
@@ -209,31 +210,40 @@ class DagFileWriter:
             # A group cannot be opened again: a second one of its name is another group.
             if not group or path in self.groups:
                 for step in found:
-                    yield from self._block(step)
+                    yield from self._block(step, level)
                 continue
             self.groups.add(path)
             opening = call(self.names.use(_GROUP), ast.Constant(*group))
             text = source(ast.With([ast.withitem(opening)], [ast.Pass()])).removesuffix("pass")
-            body = "\n\n".join(map(indented, self._blocks(found, depth + 1)))
+            body = "\n\n".join(map(indented, self._blocks(found, depth + 1, level + 1)))
             yield f"{text}\n{body}"
 
-    def _block(self, step: Step) -> Iterator[str]:
+    def _block(self, step: Step, level: int) -> Iterator[str]:
+        branches: dict[str, Sequence[Step]] = {}
         if isinstance(step, ConditionStep):
-            for branch in step.branches:
-                yield from self._block(branch)
-        built = self._operator(step)
+            branches = {"met": step.if_steps or (), "unmet": step.else_steps or ()}
+            if level >= NESTED_BLOCKS:  # arguments of the Condition, which comes after them
+                for branch in step.branches:
+                    yield from self._block(branch, level)
+                branches = {}
+        built = self._operator(step, listed=not any(branches.values()))
         variable = ast.Name(self.names.variable(step.name), ast.Store())
         self.expressions.defined.add(step.name)
         if isinstance(step, ForEachStep) and step.body:
             node = ast.With([ast.withitem(built, variable)], [ast.Pass()])
-            inside = self._blocks(step.body, len(step.engine.group))
+            inside = self._blocks(step.body, len(step.engine.group), level + 1)
             body = "\n\n".join(map(indented, inside))
             text = source(node).removesuffix("pass") + "\n" + body
         else:
             text = source(ast.Assign([variable], built, lineno=0))
+        for guard, steps in branches.items():
+            inside = self._blocks(steps, len(step.engine.group), level + 1)
+            if body := "\n\n".join(map(indented, inside)):
+                text += f"\nwith {variable.id}.{guard}():\n{body}"
         yield commented(text, self.comments.get(step.name, ()))
 
-    def _operator(self, step: Step) -> ast.expr:
+    def _operator(self, step: Step, *, listed: bool) -> ast.expr:
+        """The call of an operator; ``listed``: with the steps in its branches as arguments."""
         row = None if isinstance(step, CarriedStep) else OPERATOR_TYPES.get(step.type)
         task_id = self.task_ids[step.name]
         keywords: dict[str, ast.expr] = {"task_id": ast.Constant(task_id)}
@@ -248,7 +258,7 @@ class DagFileWriter:
                 keywords[f"op_{one}" if one in ("args", "kwargs") else one] = value
         elif row is None:
             keywords["step_type"] = ast.Constant(step.type)
-        branches = dict(self._inner(step))
+        branches = dict(self._inner(step, listed=listed))
         keywords.update(self.steps.arguments(step, branches))
         keywords.update(self.steps.settings(written_settings(step.engine), self.functions))
         connection = for_airflow(self.connections.get(step.name, EMPTY))
@@ -263,12 +273,12 @@ class DagFileWriter:
             operator = self.names.use("WatchOperator")
             yield ast.Expr(call(operator, task_id=task_id, watched=watched))
 
-    def _inner(self, step: Step) -> Iterator[tuple[str, ast.expr]]:
+    def _inner(self, step: Step, *, listed: bool) -> Iterator[tuple[str, ast.expr]]:
         if isinstance(step, ForEachStep) and step.body is ABSENT:
             yield "body", self.names.use("ABSENT")
         if not isinstance(step, ConditionStep):
             return
         for argument, branch in (("if_steps", step.if_steps), ("else_steps", step.else_steps)):
-            if branch is not ABSENT:
+            if branch is not ABSENT and (listed or not branch):
                 variables = (self.names.variable(inner.name) for inner in branch)
                 yield argument, array(ast.Name(variable, ast.Load()) for variable in variables)

@@ -101,10 +101,10 @@ def flow_settings(flow: Any) -> EngineSettings:
     return EngineSettings(**_common(flow), hooks=_hooks(flow))
 
 
-def task_settings(task: Any, group: Sequence[str], tags: Sequence[str]) -> EngineSettings:
+def task_settings(task: Any, tags: Sequence[str]) -> EngineSettings:
     """The settings of a call of a task."""
     own = tuple(dict.fromkeys((*tags, *sorted(task.tags or ()))))
-    return EngineSettings(**_common(task), group=group, tags=own, hooks=_hooks(task))
+    return EngineSettings(**_common(task), tags=own, hooks=_hooks(task))
 
 
 def _common(item: Any) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from sagebridge.authoring.prefect_schedules import schedule_losses
 from sagebridge.formats.python.engine_losses import engine_losses
 from sagebridge.formats.python.source_code import Names, array, call, source
 from sagebridge.formats.python.step_calls import (
+    NESTED_BLOCKS,
     PREFECT_NAMES,
     Functions,
     StepSource,
@@ -69,12 +70,6 @@ _WITHOUT_JOBS = {PYTHON, SHELL, STUB}.union(
 """The types of steps that have nothing to stop on AWS."""
 _GUARDS = {"if_steps": "met", "else_steps": "unmet", "body": "body"}
 """The method that opens the ``with`` block of each field with steps."""
-_NESTED_BLOCKS = 8
-"""Nested ``with`` blocks; deeper branches start at the left margin again.
-
-CPython compiles at most 20 nested blocks (CO_MAXBLOCKS in Include/cpython/code.h), and a deeper
-one leaves no room for its lines.
-"""
 
 
 def write(pipeline: Pipeline, reading: Sequence[Loss] = ()) -> tuple[str, tuple[Loss, ...]]:
@@ -298,7 +293,7 @@ class FlowFileWriter:
         block = Block(variable, built, self.comments.get(step.name, ()), {})
         if not step.inner:
             return block
-        if level == _NESTED_BLOCKS:
+        if level == NESTED_BLOCKS:  # they start at the left margin again
             self._deferred.append(_Deferred(step, block, outer))
             return block
         return replace(block, branches=self._branches(step, variable, level + 1))

@@ -67,6 +67,12 @@ PREFECT_NAMES = (
     *public_names.__all__,
 )
 """The names that a written file may import; no variable in it has one of them."""
+NESTED_BLOCKS = 8
+"""Nested ``with`` blocks of steps; deeper branches are written in another way.
+
+CPython compiles at most 20 nested blocks (CO_MAXBLOCKS in Include/cpython/code.h), and a deeper
+one leaves no room for its lines.
+"""
 _FILE_LINE = re.compile(r"[^/]+:[0-9]+$")
 _LONGEST_COMMENT = 400
 

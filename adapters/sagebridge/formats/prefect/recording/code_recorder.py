@@ -92,8 +92,8 @@ class CodeRecorder(StepRecorder):
             place = (*place[:2], (), *place[3:])
             self.state.pure[key] = (*self.state.pure.get(key, ()), (name, list(place[0])))
         step = Step(name, PYTHON, plain(Object(call_arguments(code.arguments, {}))))
-        groups, tags = (self.groups, self.tags) if place is None else place[3:]
-        engine = EngineSettings(trigger_rule=rule, group=groups, tags=tags)
+        tags = self.tags if place is None else place[4]
+        engine = EngineSettings(trigger_rule=rule, tags=tags)
         made = replace(PythonStep.of(step, code.function, str(line)), engine=engine)
         self.record_step(made, line, place)
         if own:
@@ -132,7 +132,7 @@ class CodeRecorder(StepRecorder):
         given = plain(Object(call_arguments(values, keywords)))
         step = Step(name, PYTHON, given, before or ABSENT)
         made = self.code_step(step, task.fn, decorated=True)
-        engine = flow_options.task_settings(task, self.groups, self.tags)
+        engine = flow_options.task_settings(task, self.tags)
         if tolerant := set(tolerant_steps([*arguments, *named.values()])):
             needed = {one.step for one in step_references(step)} | {*step.dependencies}
             if needed <= tolerant:

@@ -111,7 +111,9 @@ class StepRecorder:
         return nodes
 
     def record_step(self, step: Step, line: int = 0, at: Any = None) -> None:
-        """Add a step; ``at`` is a place from :meth:`place`."""
+        """Add a step to the task group of its subflow; ``at`` is a place from :meth:`place`."""
+        groups = self.groups if at is None else at[3]
+        step = replace(step, engine=replace(step.engine, group=tuple(groups)))
         node = Node(step, tuple(self.state.ended))
         self.state.names.add(step.name)
         self.state.steps[step.name] = step
