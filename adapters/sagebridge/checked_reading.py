@@ -13,7 +13,7 @@ from sagebridge.authoring.json_document import source_name
 from sagebridge.errors import MissingExtra, SagebridgeError, SourceError, TranslationError
 from sagebridge.findings import Finding
 from sagebridge.model.losses import Loss
-from sagebridge.model.pipeline import Pipeline
+from sagebridge.model.pipeline import ENGINE_FILES, Pipeline
 from sagebridge.registry import Format
 
 BATCH_SIZE = 25
@@ -59,8 +59,6 @@ class CheckedPipeline:
         return tuple(one for one in self.findings if one.severity == "error")
 
 
-_ENGINE_FILES = frozenset(("an Airflow DAG", "a Prefect flow"))
-"""The origins of pipelines that were read from a file of an engine."""
 Outcome = list[CheckedPipeline] | SagebridgeError
 
 
@@ -110,7 +108,7 @@ def unreported(
 ) -> tuple[Finding, ...]:
     """The findings that concern a translation, and that its losses do not report."""
     reported = {loss.code for loss in losses}
-    if target != "sagemaker" and pipeline.origin in _ENGINE_FILES:
+    if target != "sagemaker" and pipeline.origin in ENGINE_FILES:
         reported |= ONLY_SAGEMAKER
     if not reported.isdisjoint(_UNKNOWN_LOSSES):
         reported |= UNKNOWN

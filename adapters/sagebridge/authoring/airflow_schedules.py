@@ -4,7 +4,8 @@ One schedule without parameters is the schedule of the DAG itself. Otherwise the
 each schedule and trigger is a small DAG that starts a run of it, with its parameters: a DAG has
 only one schedule, and two schedules that coincide must start two runs.
 
-Every schedule is an ``EventBridgeTimetable``, never Airflow's own timetables, which differ from
+A cron of a hand-written DAG or flow is a ``CronTriggerTimetable`` if Airflow has the same times.
+Every other schedule is an ``EventBridgeTimetable``, since Airflow's own timetables differ from
 EventBridge even in UTC (airflow/timetables/trigger.py and _delta.py of 3.3):
 
 - ``CronTriggerTimetable`` runs the slot before the first parse of a DAG at once, if it is younger
@@ -18,14 +19,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 from zlib import crc32
 
 from sagebridge.authoring.dag_pipeline import legal_id
+from sagebridge.authoring.plain_cron import moved_by_airflow, plain_cron
 from sagebridge.model.display import free_name
 from sagebridge.model.event_triggers import Starter
 from sagebridge.model.pipeline import Pipeline
-from sagebridge.model.schedules import Schedule, stated_fields
+from sagebridge.model.schedule_expressions import Cron
+from sagebridge.model.schedules import Schedule, in_utc, stated_fields
 from sagebridge.model.values import ABSENT
 
 TASK_ID = "start"
@@ -62,6 +66,23 @@ def small_dags(pipeline: Pipeline, dag_id: str) -> Iterator[tuple[str, Starter]]
         small = free_name(wanted, taken)
         taken.add(small)
         yield small, starter
+
+
+def native_cron(pipeline: Pipeline, schedule: Schedule, name: str) -> str:
+    """The cron for Airflow's timetable, if a schedule of a DAG does not need EventBridgeTimetable.
+
+    ``name`` is that of the schedule when its DAG is read; without one, the name has no meaning.
+    Airflow's own timetable also runs a missed slot that is older than a day.
+    """
+    plain = {"expression", "timezone", "start", "end", "parameters", "name"}
+    cron, timing = plain_cron(pipeline, schedule), schedule.timing
+    limits = [one for one in (schedule.start, schedule.end) if isinstance(one, str)]
+    exact = all(in_utc(datetime.fromisoformat(one)) == one for one in limits)
+    named = not name or name == schedule.name
+    if not (cron and exact and named and stated_fields(schedule).keys() <= plain):
+        return ""
+    assert isinstance(timing, Cron)
+    return "" if moved_by_airflow(timing, schedule.timezone) else cron
 
 
 def timetable_arguments(schedule: Schedule) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from sagebridge.authoring.file_arguments import (
 )
 from sagebridge.authoring.flow_settings import FLOW_ARGUMENTS, LiveHook, read_settings
 from sagebridge.authoring.flow_signature import FlowArgument, parameters_of
+from sagebridge.authoring.plain_cron import with_expression
 from sagebridge.authoring.step_arguments import SETTINGS, make_step
 from sagebridge.errors import FlowError
 from sagebridge.model.aws_calls import ARGUMENTS as CALL_ARGUMENTS
@@ -138,7 +139,8 @@ class PipelineBuilder:
         """Set the keys other than steps and parameters, by AWS's names, and where steps run."""
         self.definition = dict(definition_keys(definition))
         self.envelope = request_keys(pipeline)
-        self.schedules, self.event_triggers = schedules, event_triggers
+        self.schedules = [with_expression(one) for one in schedules]
+        self.event_triggers = event_triggers
         self.engine, self.hooks[None] = read_settings(
             {one: settings.pop(one) for one in FLOW_ARGUMENTS if one in settings}
         )

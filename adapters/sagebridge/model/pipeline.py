@@ -153,6 +153,8 @@ class Step(Strict):
         return next((file for file in files if file.name == name), None)
 
 
+ENGINE_FILES = frozenset(("an Airflow DAG", "a Prefect flow"))
+"""The origins of pipelines that were read from a file of an engine."""
 Steps: TypeAlias = tuple[Step, ...]
 Dependencies: TypeAlias = Sequence[str | Dependency | Mapping[str, Value] | HasProperties] | Absent
 

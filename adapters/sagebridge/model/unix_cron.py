@@ -6,7 +6,14 @@ import re
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
-from sagebridge.model.schedule_expressions import MONTHS, WEEKDAYS, Cron, Day, parse_expression
+from sagebridge.model.schedule_expressions import (
+    MONTHS,
+    WEEKDAYS,
+    Cron,
+    Day,
+    ExpressionError,
+    parse_expression,
+)
 
 PRESETS = {
     "@annually": "0 0 1 1 *",
@@ -36,6 +43,25 @@ def from_unix(text: str) -> str:
         day = "*" if parsed.month_days is None else day
         return f"cron({minute} {hour} {day} {month} ? {year})"
     return f"cron({minute} {hour} ? {month} {_weekdays(parsed.week_days)} {year})"
+
+
+def to_unix(expression: str) -> str:
+    """The five fields that :func:`from_unix` reads as exactly this expression; empty if none.
+
+    Their meaning for croniter, which Airflow and Prefect use, is the same.
+    """
+    try:
+        parsed = parse_expression(expression)
+        if not isinstance(parsed, Cron):
+            return ""
+        fields = [field.replace("?", "*") for field in parsed.fields[:5]]
+        if not expression.startswith("unix"):  # croniter counts weekdays from 0
+            fields[4] = re.sub(r"\b([1-7])L\b", lambda day: f"L{int(day[1]) - 1}", fields[4])
+            fields[4] = re.sub(r"\b([1-7])#", lambda day: f"{int(day[1]) - 1}#", fields[4])
+        same = not re.search(r"W|L.", fields[2]) and croniter_fields(fields) == fields
+        return " ".join(fields) if same and from_unix(" ".join(fields)) == expression else ""
+    except ExpressionError:
+        return ""
 
 
 _RANGES = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 6))

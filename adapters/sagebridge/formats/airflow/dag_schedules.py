@@ -13,7 +13,7 @@ from itertools import islice
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from sagebridge.authoring.clock_changes import changes_clocks, clock_change_slot
+from sagebridge.authoring.plain_cron import moved_by_airflow
 from sagebridge.authoring.prefect_schedules import FIRST
 from sagebridge.formats.airflow.periods import (
     NoSchedule,
@@ -252,17 +252,7 @@ def _time_losses(schedule: Schedule) -> Iterator[Unsupported]:
         case Cron():
             days = timing.month_days is None and timing.week_days is None
             often = days and len(timing.months) == 12 and timing.every_year
-            if slot := clock_change_slot(timing, schedule.timezone):
-                what = (
-                    f"slots at changes of clocks, such as {slot.isoformat(' ', 'minutes')} in "
-                    f"{schedule.timezone}, are skipped or run once; Airflow shifts or repeats them"
-                )
-            # With * as hours, Airflow adds the local distance (_get_next in timetables/_cron.py).
-            elif timing.fields[1] == "*" and changes_clocks(schedule.timezone):
-                what = (
-                    f"the first slot after a change of clocks in {schedule.timezone} has the same "
-                    "local time as always; Airflow shifts it by the change"
-                )
+            what = moved_by_airflow(timing, schedule.timezone)
     if what:
         yield Unsupported("schedule", "changed", what, "choose another time, or use UTC")
     if not often:

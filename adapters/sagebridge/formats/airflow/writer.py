@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Collection, Iterator, Sequence
+from datetime import datetime
 from itertools import groupby
 
 from sagebridge.authoring.airflow_schedules import (
     TASK_ID,
+    native_cron,
     own_schedule,
     small_dags,
     timetable_arguments,
@@ -59,7 +61,12 @@ from sagebridge.model.values import ABSENT, EMPTY
 
 PACKAGE = "sagebridge_operators.airflow"
 _DAG, _PARAM, _GROUP, _DELTA = "DAG", "Param", "TaskGroup", "timedelta"
-_MODULES = {**dict.fromkeys((_DAG, _PARAM, _GROUP), "airflow.sdk"), _DELTA: "datetime"}
+_CRON = "CronTriggerTimetable"
+_MODULES = {
+    **dict.fromkeys((_DAG, _PARAM, _GROUP), "airflow.sdk"),
+    **dict.fromkeys(("UTC", "datetime", _DELTA), "datetime"),
+    _CRON: "airflow.timetables.trigger",
+}
 """The modules of the names that are not imported from ``PACKAGE``."""
 _IMPORTABLE = frozenset((*AIRFLOW_NAMES, *(row.operator for row in OPERATOR_TYPES.values())))
 _CODE_OPERATORS = {
@@ -104,7 +111,7 @@ class DagFileWriter:
         self.small_dags = dict(small_dags(pipeline, self.dag_id))
         self.connections = own_connections(pipeline)
         self.functions = Functions(pipeline, taken, "airflow")
-        reserved = self.functions.names | _IMPORTABLE
+        reserved = self.functions.names | _IMPORTABLE | frozenset(_MODULES)
         self.names = Names(reserved, self.functions.foreign(_MODULES, PACKAGE))
         self.steps = StepSource(self.names)
         self.expressions = self.steps.expressions
@@ -126,7 +133,8 @@ class DagFileWriter:
 
     def _imports(self) -> Iterator[str]:
         carried = self.functions.modules.imported
-        wanted: dict[str, list[str]] = {"datetime": [], "airflow.sdk": [], PACKAGE: []}
+        modules = ("datetime", "airflow.sdk", _MODULES[_CRON], PACKAGE)
+        wanted: dict[str, list[str]] = {one: [] for one in modules}
         for name in sorted(self.names.imported):
             module = _MODULES.get(name, PACKAGE)
             if carried.get(name) != (module, name):
@@ -137,7 +145,10 @@ class DagFileWriter:
 
     def _dag(self) -> ast.expr:
         pipeline = self.pipeline
-        keywords = {"dag_id": ast.Constant(self.dag_id), **self._schedule(own_schedule(pipeline))}
+        keywords = {
+            "dag_id": ast.Constant(self.dag_id),
+            **self._schedule(own_schedule(pipeline), ""),
+        }
         if self.small_dags:  # they start runs, which would wait while this DAG is paused
             keywords["is_paused_upon_creation"] = ast.Constant(False)
         if isinstance(pipeline.description, str):
@@ -161,14 +172,34 @@ class DagFileWriter:
         keywords["tags"] = array(map(ast.Constant, tags))
         return call(self.names.use(_DAG), **keywords)
 
-    def _schedule(self, schedule: Schedule | None) -> dict[str, ast.expr]:
+    def _schedule(self, schedule: Schedule | None, name: str) -> dict[str, ast.expr]:
+        """The schedule of a DAG, and its start and end.
+
+        A schedule that is read back without a name gets ``name``.
+        """
         if schedule is None:
             return {"schedule": ast.Constant(None)}
+        if cron := native_cron(self.pipeline, schedule, name):
+            zone = ast.Constant(schedule.timezone)
+            found: dict[str, ast.expr] = {
+                "schedule": call(self.names.use(_CRON), ast.Constant(cron), timezone=zone)
+            }
+            for keyword, moment in (("start_date", schedule.start), ("end_date", schedule.end)):
+                if isinstance(moment, str):
+                    found[keyword] = self._instant(datetime.fromisoformat(moment))
+            return {**found, "catchup": ast.Constant(False)}
         arguments = timetable_arguments(schedule)
         expression = self.expressions.value(arguments.pop("expression"))
         keywords = {name: self.expressions.value(value) for name, value in arguments.items()}
         timetable = call(self.names.use("EventBridgeTimetable"), expression, **keywords)
         return {"schedule": timetable, "catchup": ast.Constant(False)}
+
+    def _instant(self, moment: datetime) -> ast.expr:
+        parts = moment.timetuple()[
+            : 6 if moment.second else 5 if moment.hour or moment.minute else 3
+        ]
+        numbers = map(ast.Constant, parts)
+        return call(self.names.use("datetime"), *numbers, tzinfo=self.names.use("UTC"))
 
     def _small_dag(self, dag_id: str, starter: Starter) -> str:
         """The DAG of a schedule or event trigger, which starts runs of the pipeline's DAG."""
@@ -177,7 +208,7 @@ class DagFileWriter:
             "pipeline": ast.Name(self.variable, ast.Load()),
         }
         if isinstance(starter, Schedule):
-            schedule = self._schedule(starter)
+            schedule = self._schedule(starter, dag_id.removeprefix(f"{self.dag_id}."))
             if starter.parameters:
                 keywords["parameters"] = self.expressions.value(starter.parameters)
         else:

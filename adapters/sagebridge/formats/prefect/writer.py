@@ -17,6 +17,7 @@ from sagebridge.authoring.file_arguments import file_arguments
 from sagebridge.authoring.flow_settings import FLOW_ARGUMENTS, written_settings
 from sagebridge.authoring.flow_signature import FlowArgument, arguments_of, describe
 from sagebridge.authoring.pipeline_builder import legal_name
+from sagebridge.authoring.plain_cron import plain_cron
 from sagebridge.authoring.prefect_schedules import schedule_losses
 from sagebridge.formats.python.engine_losses import engine_losses
 from sagebridge.formats.python.source_code import Names, array, call, source
@@ -44,6 +45,7 @@ from sagebridge.model.graph import in_order
 from sagebridge.model.limits import FIELD_ARGUMENTS, is_portable
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import Pipeline, Step, walk
+from sagebridge.model.schedules import Schedule
 from sagebridge.model.step_types import OPERATOR_TYPES
 from sagebridge.model.values import ABSENT, EMPTY
 
@@ -264,12 +266,21 @@ class FlowFileWriter:
         value = self.steps.expressions.value
         names = ("role_arn", *PREFECT_ARGUMENTS, "pipeline", "definition")
         keywords = {name: value(found[name]) for name in names if name in found}
-        for name in ("schedules", "event_triggers"):
-            if records := getattr(self.pipeline, name):
+        found_schedules = (self._with_cron(one) for one in self.pipeline.schedules)
+        for name, records in (
+            ("schedules", list(found_schedules)),
+            ("event_triggers", self.pipeline.event_triggers),
+        ):
+            if records:
                 keywords[name] = array(map(self.steps.record, records))
         keywords |= {one: it for one, it in self._settings().items() if one in FLOW_ARGUMENTS}
         if keywords:
             yield source(ast.Expr(call(self.names.use("begin"), **keywords)))
+
+    def _with_cron(self, schedule: Schedule) -> Schedule:
+        """A schedule with plain cron as its expression, if it has the same meaning."""
+        cron = plain_cron(self.pipeline, schedule)
+        return replace(schedule, expression=cron) if cron else schedule
 
     def _settings(self) -> dict[str, ast.expr]:
         """The settings of the flow, as arguments of its decorator or of ``begin``."""
