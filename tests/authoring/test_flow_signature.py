@@ -6,15 +6,20 @@ import ast
 import inspect
 import textwrap
 from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from pathlib import Path
 from typing import Annotated, Any, Literal, Optional
 
 import pytest
-from pydantic import Field
+from pydantic import BaseModel, Field, SecretStr
 
 from sagebridge.authoring.flow_signature import FlowArgument, live_arguments, read_signature
 from sagebridge.formats.prefect.reader import _arguments
 from sagebridge.formats.prefect.source_interpreter import UnsupportedSyntax
 from sagebridge.model.expressions import plain
+from sagebridge.model.values import ABSENT
 
 
 def annotated(  # type: ignore[no-untyped-def]
@@ -43,12 +48,36 @@ def optional(  # type: ignore[no-untyped-def]
 ) -> None: ...
 
 
+class Size(BaseModel):
+    rows: int = Field(2, ge=1)
+    since: date = date(2025, 3, 10)
+
+
+@dataclass
+class Owner:
+    name: str
+    sizes: tuple[Size, ...] = ()
+
+
+def converted(
+    day: date,
+    naive: datetime = datetime(2025, 3, 10, 6),  # noqa: DTZ001 - as users write it
+    folder: Path | None = None,
+    fee: Decimal = Decimal("0.30"),
+    names: set[str] = {"b", "a"},  # noqa: B006 - as users write it
+    pairs: list[tuple[int, str]] = [(1, "x")],  # noqa: B006 - as users write it
+    size: Size = Size(rows=3),  # noqa: B008 - as users write it
+    owner: Owner = Owner("me"),  # noqa: B008 - as users write it
+) -> None: ...
+
+
 def odd(
-    items: set[str],
     either: int | str,
+    key: SecretStr,
+    kind: type,
     mixed: Literal["a", 1] = "a",
+    wrong: date = "today",  # type: ignore[assignment]
     *more: str,
-    options: tuple[str, str] | None = None,
     **rest: str,
 ) -> None: ...
 
@@ -94,15 +123,52 @@ def test_optional_argument_has_its_other_type() -> None:
         FlowArgument("stage", "str", None, ("dev", "prod"), nullable=True),
         FlowArgument("name", "str", None, nullable=True),
         FlowArgument("untyped", "str", None, nullable=True),
-        FlowArgument("items", "list", None, nullable=True),
+        FlowArgument(
+            "items", "list", None, limits=plain({"items": {"type": "string"}}), nullable=True
+        ),
     )
     assert not any(list(one.losses) for one in read_signature(optional))
 
 
 def test_other_types_are_not_parameters() -> None:
     assert live_arguments(odd) == ()
-    names = ["items", "either", "mixed", "options"]
-    assert [one.name for one in read_signature(odd)] == names
+    assert [one.name for one in read_signature(odd)] == ["either", "key", "kind", "mixed", "wrong"]
+
+
+def test_values_that_pydantic_makes_are_json() -> None:
+    dates, sizes = {"type": "string", "format": "date"}, {"type": "integer", "minimum": 1}
+    size = {"type": "object", "properties": {"rows": sizes, "since": dates}}
+    pair = {
+        "type": "array",
+        "prefixItems": [{"type": "integer"}, {"type": "string"}],
+        "minItems": 2,
+        "maxItems": 2,
+    }
+    expected: list[tuple[str, Any, dict[str, Any]]] = [
+        ("str", ABSENT, {"format": "date"}),
+        ("str", "2025-03-10T06:00:00", {}),  # Airflow requires a zone
+        ("str", None, {"format": "path"}),
+        ("str", "0.30", {}),
+        ("list", ("a", "b"), {"items": {"type": "string"}, "uniqueItems": True}),
+        ("list", ((1, "x"),), {"items": pair}),
+        ("dict", {"rows": 3, "since": "2025-03-10"}, {"properties": size["properties"]}),
+        (
+            "dict",
+            {"name": "me", "sizes": ()},
+            {
+                "properties": {
+                    "name": {"type": "string"},
+                    "sizes": {"type": "array", "items": size},
+                },
+                "required": ["name"],
+            },
+        ),
+    ]
+    found = list(read_signature(converted))
+    assert all(one.type.converted and not list(one.losses) for one in found)
+    assert [(one.type, one.default, one.limits) for one in live_arguments(converted)] == [
+        (type_, default, plain(limits)) for type_, default, limits in expected
+    ]
 
 
 def test_unresolved_annotation_is_ignored() -> None:

@@ -306,7 +306,30 @@ OWN: Mapping[str, Sequence[Scenario]] = {
         Scenario(setup=_photos),
         Scenario(setup=_photos, parameters={"size": "large"}),
     ),
-    "meter_readings": (Scenario(setup=_meters, variables={"bill_prefix": "out"}),),
+    "meter_readings": (
+        Scenario(setup=_meters, variables={"bill_prefix": "out"}),
+        Scenario(setup=_meters, parameters={"day": DAY, "most": 2000}),
+    ),
+    "tide_tables": (
+        Scenario(parameters={"first": DAY}),
+        Scenario(
+            parameters={
+                "first": DAY,
+                "at": "2025-03-11T07:00:00+01:00",
+                "until": "2025-04-01",
+                "pause": "PT1H",
+                "fee": "1.25",
+                "marks": ["spring"],
+                "pair": [2, "dock"],
+                "detail": "hourly",
+                "unit": "ft",
+                "counts": {"a": 1},
+                "station": {"name": "dock", "gauge": {"since": DAY, "offset": 0.1}, "readings": 6},
+                "window": {"days": 1, "marks": ["low"]},
+                "note": "a note",
+            }
+        ),
+    ),
     "press_digest": (Scenario(setup=_press), Scenario(setup=_quiet_press)),
     "sensor_grid": (Scenario(setup=_grid),),
     "harbour_reports": (
@@ -398,18 +421,26 @@ CORPUS: Mapping[str, Sequence[Scenario]] = {
     ),
     "churn_training_flow": tuple(
         Scenario(
-            parameters={"day": DAY},
+            parameters={"day": DAY, **settings},
             setup=_churn,
             additions=_auc(auc),
             connections={"aws-ml": "aws://"},
             blocks=[_AWS_BLOCK],
             replaced={"{datetime.now(timezone.utc):%H%M%S}": "now"},
         )
-        for auc in (0.9, 0.5)
+        for auc, settings in (
+            (0.9, {}),
+            (0.5, {}),
+            (0.9, {"settings": {"min_auc": 0.95, "max_depth": 3}}),
+        )
     ),
     "invoices_etl": (Scenario(),),
     "catalog_sync": (Scenario(environment=_CATALOG),),
     "sales_forecast": (Scenario(),),
-    "inventory_quality": (Scenario(parameters={"mode": "full"}), Scenario()),
+    "inventory_quality": (
+        Scenario(parameters={"mode": "full"}),
+        Scenario(),
+        Scenario(parameters={"warehouses": ["porto"]}),
+    ),
 }
 """By file name, for the files in ``$SAGEBRIDGE_CORPUS/code``."""

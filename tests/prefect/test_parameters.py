@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,7 +14,6 @@ from sagebridge.formats.prefect.writer import write
 from sagebridge.model.expressions import join, parameter, plain
 from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import Pipeline, Step
-from sagebridge.model.values import EMPTY
 from sagebridge_operators.launch.prefect_deployments import schema
 from sagebridge_operators.prefect import finish, python
 from tests.fakes import FakeBackend, FakeSageMaker
@@ -57,6 +55,40 @@ def choices(stage: Stage = Stage.DEV, rows: Annotated[int, Field(ge=1)] = 2) -> 
     fail("Stop", error_message=join("", "stage ", parameter("stage")))
     return finish()
 """
+
+CONVERTED = """
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+
+from prefect import flow
+from pydantic import BaseModel, Field
+
+from sagebridge_operators.prefect import fail, finish
+
+
+class Size(BaseModel):
+    rows: int = Field(2, ge=1)
+    folder: Path = Path("in")
+
+
+@flow(name="converted")
+def converted(
+    day: date,
+    names: set[str] | None = None,
+    size: Size = Size(),
+    fee: Decimal = Decimal("0.30"),
+) -> object:
+    fail("Stop", error_message=f"{day.year} of {size.folder.name}")
+    return finish()
+"""
+CONVERTED_GIVEN = {"names": ["a"], "size": {"rows": 5, "folder": "x/in"}, "fee": "1.5"}
+JSON = (
+    Parameter("day", limits={"format": "date"}),
+    Parameter("names", "Array", None, nullable=True),
+    Parameter("size", "Object", {"rows": 2, "folder": "in"}),
+    Parameter("fee", default="0.30"),
+)
 
 STAGE = Parameter("Stage", "String", "dev", ("dev", "prod"))
 COUNT = Parameter("in-count", "Integer", 1)
@@ -112,8 +144,29 @@ def test_a_deployment_accepts_null() -> None:
         given = {"must": None, "mode": value, "n": value and 1, "share": value and 0.5}
         with pytest.raises(ValidationError) if value == "c" else nullcontext():
             validate(given, known, raise_on_error=True)
-    found = {one.name: replace(one, limits=EMPTY) for one in DECLARED}
-    assert dict(live_server._parameters(known)) == found
+    assert dict(live_server._parameters(known)) == {one.name: one for one in DECLARED}
+
+
+def test_a_deployment_accepts_the_json_of_arguments() -> None:
+    known = schema(flow_of(CONVERTED), Pipeline("converted", (model("A"),), JSON))
+    for given in ({}, CONVERTED_GIVEN):
+        validate({"day": "2025-03-10", **given}, known, raise_on_error=True)
+    for wrong in ({"names": "a"}, {"size": {"rows": 0}}):
+        with pytest.raises(ValidationError):
+            validate({"day": "2025-03-10", **wrong}, known, raise_on_error=True)
+    assert set(dict(live_server._parameters(known))) == {"day", "names", "size", "fee"}
+
+
+@pytest.mark.parametrize(("given", "recorded"), [({}, {}), (CONVERTED_GIVEN, CONVERTED_GIVEN)])
+def test_arguments_that_pydantic_makes_are_json_in_the_record(
+    play: Run, backend: FakeBackend, given: dict[str, Any], recorded: dict[str, Any]
+) -> None:
+    played = play(flow_of(CONVERTED), {"day": "2025-03-10", **given})
+    body = played.records.execution(played.id)
+    assert body is not None
+    defaults = {"names": None, "size": {"rows": 2, "folder": "in"}, "fee": "0.30"}
+    assert body["parameters"] == {"day": "2025-03-10", **defaults, **recorded}
+    assert "2025 of in" in played.messages["Stop"]
 
 
 @pytest.mark.parametrize("count", [2, 2.0])

@@ -20,13 +20,20 @@ from types import NoneType, SimpleNamespace
 from typing import Any, get_type_hints
 
 from sagebridge.authoring.file_arguments import parameter_of, unstated_members
-from sagebridge.authoring.value_types import OBJECT, ValueType, are_of, constrained, value_type
+from sagebridge.authoring.json_values import json_of
+from sagebridge.authoring.value_types import (
+    OBJECT,
+    TYPES,
+    ValueType,
+    are_of,
+    constrained,
+    value_type,
+)
 from sagebridge.model.display import numbered, shown
 from sagebridge.model.losses import Severity
 from sagebridge.model.parameters import JSON_TYPES, PYTHON_TYPES, Parameter
 from sagebridge.model.values import ABSENT, EMPTY, Object, Value, freeze
 
-TYPES = {**PYTHON_TYPES, **JSON_TYPES}
 ANNOTATIONS = {type_: annotation for annotation, type_ in TYPES.items()}
 _RESERVED = re.compile(
     r"return_state|wait_for|self|cls|[IOl]"
@@ -85,7 +92,7 @@ class SignatureArgument:
     Attributes:
         name: its name.
         parameter: the corresponding parameter; None if no pipeline parameter can have its type.
-        default: the Python value; ABSENT if the argument is required.
+        default: the Python value, as JSON if it is converted; ABSENT if the argument is required.
         type: what its annotation allows.
         description: from the docstring.
     """
@@ -103,7 +110,7 @@ class SignatureArgument:
         if self.parameter is None:
             required = self.default is ABSENT
             result = "it becomes a string" if required else "it keeps its default"
-            lost = f"{what} is not a string, number or boolean: {result}"
+            lost = f"{what} is of a type that JSON cannot express: {result}"
             yield "param-type", "changed" if required else "dropped", lost, ""
         if self.type.rules:
             lost = f"{what} is not checked against {', '.join(self.type.rules)}"
@@ -122,16 +129,16 @@ def signature_argument(
         given = "str" if is_unset else type(default).__name__
         known = ValueType(given if given in PYTHON_TYPES else OBJECT)
     nullable = type_.nullable or default is None
-    kind = known.json if is_unset else type(default).__name__
+    kind = known.json if is_unset or known.converted else type(default).__name__
     parameter = None
     if known.name in TYPES and (is_unset or isinstance(default, str | int | float)):
         parameter = FlowArgument(
             name, known.name, default, known.choices, description, known.limits, nullable
         )
-    elif known.name == OBJECT and kind in JSON_TYPES:
+    elif known.name == OBJECT and (kind in JSON_TYPES or known.converted):
         with suppress(TypeError):  # it is not JSON
-            stated = freeze(default)
-            parameter = FlowArgument(name, kind, stated, description=description, nullable=nullable)
+            limits, stated = known.limits if kind == known.json else EMPTY, freeze(default)
+            parameter = FlowArgument(name, kind, stated, (), description, limits, nullable)
     return SignatureArgument(name, parameter, default, type_, description)
 
 
@@ -147,6 +154,8 @@ def read_signature(function: Callable[..., Any]) -> Iterator[SignatureArgument]:
         if type(default).__name__ == "FieldInfo":  # pydantic's Field(…) as the default
             type_ = constrained(type_, default)
             default = ABSENT if default.is_required() else default.get_default()
+        if type_.name == OBJECT:
+            type_, default = json_of(hints.get(name), type_, default)
         yield signature_argument(name, type_, default, descriptions.get(name, ""))
 
 

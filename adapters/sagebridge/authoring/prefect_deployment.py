@@ -46,6 +46,8 @@ def has_template(value: Any) -> bool:
     """Whether Prefect would render a string in ``prefect.yaml`` as a template."""
     if isinstance(value, Mapping):
         return any(map(has_template, value.values()))
+    if isinstance(value, list | tuple):
+        return any(map(has_template, value))
     return isinstance(value, str) and "{{" in value
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import builtins
 import typing
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 from types import NoneType, SimpleNamespace, UnionType
@@ -14,10 +14,18 @@ from typing import Annotated, Any, Literal, Optional, Union, get_args, get_origi
 from sagebridge.model.display import shown
 from sagebridge.model.limits import FIELD_ARGUMENTS, known_limits, limits_of
 from sagebridge.model.parameters import JSON_TYPES, PYTHON_TYPES
-from sagebridge.model.values import EMPTY, Object, Value
+from sagebridge.model.values import EMPTY, Object, Value, freeze
 
 OBJECT = "object"
 """The type of a list, a dict or any other value that no pipeline parameter can have."""
+TYPES = {**PYTHON_TYPES, **JSON_TYPES}
+"""The parameter type for each Python type."""
+_SCHEMA_TYPES = {"str": "string", "int": "integer", "float": "number", "bool": "boolean"}
+_ANNOTATIONS = {
+    **{schema: name for name, schema in _SCHEMA_TYPES.items()},
+    "array": "list",
+    "object": "dict",
+}
 _TYPING = {
     "Annotated": Annotated,
     "Any": Any,
@@ -39,7 +47,9 @@ class ValueType:
         limits: the constraints that a pipeline parameter can have, by JSON Schema's keyword.
         rules: further constraints, such as ``Strict(strict=True)``, as their source.
         enumeration: whether a value is a member of an Enum whose value is one of the choices.
-        json: ``list`` or ``dict``, if it is an OBJECT that is one.
+        json: ``list`` or ``dict``, if it is an OBJECT that is one; for a converted value also
+            ``str``.
+        converted: whether pydantic makes the value from JSON, of the type ``json``.
     """
 
     name: str = ""
@@ -49,11 +59,22 @@ class ValueType:
     rules: tuple[str, ...] = ()
     enumeration: bool = False
     json: str = ""
+    converted: bool = False
 
     @property
     def parameter_type(self) -> str:
         """``String``, ``Integer``, ``Float``, ``Boolean``, OBJECT, or empty if unknown."""
         return PYTHON_TYPES.get(self.name, self.name)
+
+    @property
+    def has_validators(self) -> bool:
+        """Whether pydantic may accept values that the parameter rejects."""
+        return bool(self.rules) or self.converted
+
+    def with_limits(self, given: Mapping[str, Any]) -> ValueType:
+        """The type with the limits among keywords of JSON Schema."""
+        limits = known_limits(TYPES.get(self.json or self.name, ""), given)
+        return replace(self, limits=Object({**self.limits, **freeze(limits)}))
 
 
 _OBJECT_TYPE = ValueType(OBJECT)
@@ -88,7 +109,41 @@ def value_type(hint: Any) -> ValueType:
     if isinstance(hint, type) and issubclass(hint, Enum):
         return replace(_choices([one.value for one in hint], False), enumeration=True)
     kind = get_origin(hint) or hint
-    return replace(_OBJECT_TYPE, json=kind.__name__ if kind in (list, dict) else "")
+    if kind not in (list, dict):
+        return _OBJECT_TYPE
+    return replace(_OBJECT_TYPE, json=kind.__name__).with_limits(json_schema(hint) or {})
+
+
+def json_schema(hint: Any) -> dict[str, Any] | None:
+    """The JSON schema of a hint of plain JSON, such as ``list[str]``; None for any other hint."""
+    kind, inside = get_origin(hint) or hint, get_args(hint)
+    if kind in (list, dict):
+        name, keyword = ("array", "items") if kind is list else ("object", "additionalProperties")
+        inner = json_schema(inside[-1]) if inside else {}
+        if inner is None or (kind is dict and inside and inside[0] is not str):
+            return None
+        return {"type": name, **({keyword: inner} if inner else {})}
+    if kind is Any or kind is object:
+        return {}
+    found = value_type(hint)
+    schema = _SCHEMA_TYPES.get(found.name)
+    if schema is None or found.limits or found.rules or found.enumeration:
+        return None
+    choices = {"enum": [*found.choices, *([None] if found.nullable else [])]}
+    types = ["null", schema] if found.nullable else schema
+    return {"type": types, **(choices if found.choices else {})}
+
+
+def json_annotation(schema: Any) -> str:
+    """The hint that has this JSON schema, such as ``list[str]``; empty for other schemas."""
+    match dict(schema) if isinstance(schema, Mapping) else None:
+        case {"type": "array", "items": items, **rest} if not rest:
+            return f"list[{inner}]" if (inner := json_annotation(items)) else ""
+        case {"type": "object", "additionalProperties": values, **rest} if not rest:
+            return f"dict[str, {inner}]" if (inner := json_annotation(values)) else ""
+        case {"type": str() as type_, **rest} if not rest:
+            return _ANNOTATIONS.get(type_, "")
+    return ""
 
 
 def _union(found: list[ValueType], kinds: tuple[Any, ...]) -> ValueType:
@@ -141,8 +196,7 @@ def _with_schema(type_: ValueType, schema: Any) -> ValueType:
     choices = schema.get("enum")
     if isinstance(choices, list) and not type_.choices and are_of(type_.name, choices):
         type_ = replace(type_, choices=tuple(choices))
-    limits = known_limits(type_.parameter_type, schema)
-    return replace(type_, limits=Object({**type_.limits, **limits}))
+    return type_.with_limits(schema)
 
 
 def are_of(name: str, choices: Collection[Value]) -> bool:

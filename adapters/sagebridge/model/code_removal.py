@@ -31,7 +31,7 @@ from sagebridge.model.graph import in_order
 from sagebridge.model.losses import AT_THE_END, Loss, Severity
 from sagebridge.model.parameters import JSON_TYPES, PYTHON_TYPES, Parameter
 from sagebridge.model.pipeline import ConditionStep, Pipeline, Step, Steps, step_references, walk
-from sagebridge.model.values import ABSENT, Object, Value, thaw
+from sagebridge.model.values import ABSENT, EMPTY, Object, Value, thaw
 from sagebridge.model.visit import nodes
 
 _AFTER_SKIPS = ("none_failed", "none_failed_min_one_success")
@@ -281,7 +281,7 @@ def with_plain_parameters(pipeline: Pipeline) -> tuple[Pipeline, tuple[Loss, ...
         if one.value_type in JSON_TYPES.values():
             default = default if default is ABSENT else json.dumps(thaw(default))
             report(f"{name} is a list or dict; here it is a string of JSON")
-            one = replace(one, type="String")  # noqa: PLW2901 - the same one
+            one = replace(one, type="String", limits=EMPTY)  # noqa: PLW2901 - the same one
         parameters.append(replace(one, default=default, nullable=False))
     return replace(pipeline, parameters=tuple(parameters)) if losses else pipeline, tuple(losses)
 

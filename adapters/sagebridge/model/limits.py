@@ -1,6 +1,7 @@
 """Limits of a parameter's values: JSON Schema's keywords other than ``type`` and ``enum``.
 
-Airflow's Params have the same keywords. Prefect's flows have pydantic's ``Field(ge=1)``.
+Airflow's Params have the same keywords. Prefect's flows have pydantic's ``Field(ge=1)``, and
+``Field(json_schema_extra={"format": "date"})`` for those that it does not have.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from sagebridge.model.display import shown
+from sagebridge.model.values import thaw
 
 
 class _Limit(NamedTuple):
@@ -45,6 +47,24 @@ _OF_STRINGS = {
     "maxLength": _Limit("max_length", lambda text, n: len(text) <= n, "at most {} characters"),
     "pattern": _Limit("pattern", lambda text, p: re.search(p, text) is not None, "a match of {}"),
 }
+_SCHEMAS: Mapping[str, Mapping[str, type | tuple[type, ...]]] = MappingProxyType(
+    {
+        "String": {"format": str},
+        "Array": {
+            "items": (Mapping, bool),
+            "maxItems": int,
+            "minItems": int,
+            "prefixItems": (list, tuple),
+            "uniqueItems": bool,
+        },
+        "Object": {
+            "additionalProperties": (Mapping, bool),
+            "properties": Mapping,
+            "required": (list, tuple),
+        },
+    }
+)
+"""The keywords that jsonschema checks, as it does for Airflow's Params, and the types of each."""
 _BY_TYPE: Mapping[str, Mapping[str, _Limit]] = MappingProxyType(
     {"String": _OF_STRINGS, "Integer": _OF_NUMBERS, "Float": _OF_NUMBERS}
 )
@@ -71,24 +91,43 @@ def is_portable(pattern: str) -> bool:
 
 def known_limits(type_: str, found: Mapping[str, Any]) -> dict[str, Any]:
     """The keywords of a JSON schema that a parameter of this type can have as limits."""
-    known = _BY_TYPE.get(type_, _NO_LIMITS)
-    return {key: value for key, value in found.items() if key in known and _is_limit(key, value)}
+    known, schemas = _BY_TYPE.get(type_, _NO_LIMITS), _SCHEMAS.get(type_, {})
+    return {
+        key: value
+        for key, value in found.items()
+        if (key in known and _is_limit(key, value))
+        or (key in schemas and isinstance(value, schemas[key]) and value != {})
+    }
 
 
 def check_limits(type_: str, limits: Mapping[str, Any]) -> None:
     """Raise TypeError for keywords that a parameter of this type cannot have."""
     if wrong := sorted(limits.keys() - known_limits(type_, limits).keys()):
-        known = ", ".join(_BY_TYPE.get(type_, _NO_LIMITS)) or "none"
+        known = ", ".join((*_BY_TYPE.get(type_, ()), *_SCHEMAS.get(type_, ()))) or "none"
         found = ", ".join(f"{name}={shown(limits[name])}" for name in wrong)
         raise TypeError(f"limits of the type {type_}: expected {known}, got {found}")
 
 
 def unmet(type_: str, limits: Mapping[str, Any], value: Any) -> Iterator[str]:
     """The expected values, for each limit that a value of the declared type violates."""
+    own, schema = _BY_TYPE.get(type_, _NO_LIMITS), {}
     for key, wanted in limits.items():
-        limit = _BY_TYPE[type_][key]
-        if not limit.met(value, wanted):
-            yield limit.text.format(shown(wanted))
+        if key not in own:
+            schema[key] = thaw(wanted)
+        elif not own[key].met(value, wanted):
+            yield own[key].text.format(shown(wanted))
+    if schema:
+        yield from _unmet_schema(schema, thaw(value))
+
+
+def _unmet_schema(schema: Mapping[str, Any], value: Any) -> Iterator[str]:
+    from jsonschema import Draft202012Validator, FormatChecker
+
+    for error in Draft202012Validator(schema, format_checker=FormatChecker()).iter_errors(value):
+        if error.validator == "format" and not error.path:
+            yield f"a {error.validator_value}"
+        else:
+            yield f"JSON of its schema ({error.json_path}: {error.message})"
 
 
 def _is_limit(keyword: str, wanted: Any) -> bool:

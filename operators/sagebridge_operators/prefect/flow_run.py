@@ -122,7 +122,7 @@ class FlowRun(PipelineBuilder):
         flow = context.flow
         signature = list(read_signature(flow.fn))
         super().__init__(flow.name, [one.parameter for one in signature if one.parameter])
-        self._with_validators = frozenset(one.name for one in signature if one.type.rules)
+        self._with_validators = frozenset(one.name for one in signature if one.type.has_validators)
         self.log = get_run_logger(context)
         self._given = given_values(context)
         self._run_info = context.flow_run

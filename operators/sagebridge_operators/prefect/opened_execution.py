@@ -6,8 +6,9 @@ import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from enum import Enum
 from typing import Any
+
+from pydantic_core import to_jsonable_python
 
 from sagebridge.errors import FlowError
 from sagebridge.model.code_steps import RETURN_VALUE
@@ -177,7 +178,7 @@ def open_flow_run(
         if one not in with_validators and isinstance(value, _SCALARS)
     }
     values = {
-        parameter.name: value.value if isinstance(value, Enum) else value
+        parameter.name: to_jsonable_python(value)
         for name, parameter in parameters.items()
         if (value := given.get(name, ABSENT)) is not ABSENT
     }

@@ -29,9 +29,9 @@ def night(day: str = "today", count: int = 1) -> object:
 SECOND = FLOW.partition("\n\n")[2].replace("night", "second").replace("Night run", "second")
 
 
-def reading_of(folder: Path, rest: str) -> FileReading:
+def reading_of(folder: Path, rest: str, flow: str = FLOW) -> FileReading:
     file = folder / "night.py"
-    file.write_text(FLOW + rest)
+    file.write_text(flow + rest)
     found = read_one(file)
     assert all(loss.code in CODES for loss in found.losses)
     return found
@@ -134,11 +134,24 @@ def test_schedules_have_the_parameters_of_their_deployment(tmp_path: Path) -> No
     )
     assert third == Schedule("n", "cron(0 3 * * ? *)", parameters={"count": 2})
     assert codes(list(found.losses)) == ["changed schedule", "changed schedule", "info deployment"]
-    assert "day=['a'] is not a string" in found.losses[0].what
+    assert "day=['a'] is not a value of String" in found.losses[0].what
     assert "other=1: the pipeline has no such parameter" in found.losses[1].what
     assert {one.place.rpartition(":")[2] for one in found.losses[:2]} == {
         str(len(FLOW.splitlines()) + 7)
     }
+
+
+def test_schedules_have_lists_and_dates(tmp_path: Path) -> None:
+    given = '{"day": date(2025, 3, 10), "stores": ["a"], "count": None}'
+    flow = f"from datetime import date\n{FLOW}".replace(
+        "count: int", "stores: list[str] | None = None, count: int"
+    )
+    found = reading_of(
+        tmp_path, f'night.serve("n", cron="5 4 * * *", parameters={given})', flow=flow
+    )
+    (schedule,) = found.pipeline.schedules
+    assert schedule.parameters == {"day": "2025-03-10", "stores": ("a",)}
+    assert "count=None is not a value of Integer" in found.losses[0].what
 
 
 def test_paused_deployment_has_disabled_schedules(tmp_path: Path) -> None:

@@ -147,7 +147,11 @@ def test_flow_that_cannot_be_divided_is_one_step(traced: TraceFlow, body: str) -
     ("before", "body", "names"),
     [
         (METHODS, "return Holder('a').run(x)", ["f"]),
-        ("", "if (best := max(one(x))) > 3:\n    two(best)", ["one", "best", "test", "two"]),
+        (
+            "",
+            "if (best := max(one(x))) > 3:\n    two(best)",
+            ["one", "best", "best-above-3", "two"],
+        ),
         (GENERATOR, "two(list(each()))", ["one", "one-2", "two"]),
         (LEASE, "with lease() as name:\n    two(name)\none(x)", ["two", "one"]),
         (
@@ -195,7 +199,7 @@ def test_results_of_tasks_that_a_step_started_are_values(traced: TraceFlow) -> N
 def test_results_of_a_loop_of_submits_are_values(traced: TraceFlow) -> None:
     started = "all = [one.submit(i) for i in two(x)]\n"
     pipeline, losses = traced(f"{started}is_good([a.result() for a in all])")
-    code = pipeline.step("value")
+    code = pipeline.step("all")
     assert isinstance(code, PythonStep)
     assert run_code(code, [1, 2]) == [1, 2]
     assert losses == ()
@@ -283,7 +287,7 @@ def test_computed_value_is_a_step(
     code, task = pipeline.steps
     assert isinstance(code, PythonStep)
     assert run_code(code, given) == result
-    assert task.arguments["args"] == (get("Steps.value.return_value"),)
+    assert task.arguments["args"] == (get(f"Steps.{code.name}.return_value"),)
     assert losses == ()
 
 

@@ -212,7 +212,7 @@ def test_calls_that_only_have_an_effect_are_steps(call: str, traced: TraceFlow) 
     [
         ("pause_flow_run(timeout=1)\none(x)", ["pause-flow-run", "one"]),
         ("a = pause_flow_run(timeout=1)\none(a)", ["a", "one"]),
-        ("one(pause_flow_run(timeout=one(x)))\ntwo(1)", ["one", "value", "one-2", "two"]),
+        ("one(pause_flow_run(timeout=one(x)))\ntwo(1)", ["one", "pause-flow-run", "one-2", "two"]),
     ],
 )
 def test_code_that_only_prefect_can_run_is_a_stub(
@@ -337,7 +337,7 @@ def test_formatted_parameter_is_a_step(tmp_path: Path) -> None:
     code, step = pipeline.steps
     assert isinstance(code, PythonStep)
     assert run_code(code, "ab") == " ab/y"
-    assert step.arguments == {"x": get("Steps.value.return_value")}
+    assert step.arguments == {"x": get("Steps.parameter-result.return_value")}
     assert losses == ()
 
 

@@ -10,7 +10,7 @@ import ast
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from types import MappingProxyType
 from typing import Any
 
@@ -136,6 +136,10 @@ class SourceValues:
                     if "tz" in given:  # pendulum.datetime
                         given["tzinfo"] = _zone(given.pop("tz"))
                     return datetime(**{"tzinfo": None, **given})  # noqa: DTZ001
+                case "date":
+                    return date(**self._arguments(node, _DATETIME[:3]))
+                case "Decimal" | "Path" | "UUID":
+                    return str(*self._arguments(node, ("value",)).values())
                 case "ZoneInfo" | "timezone":
                     return _zone(*self._arguments(node, ("key",)).values())
         except (TypeError, ValueError, OverflowError) as error:

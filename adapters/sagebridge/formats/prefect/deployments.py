@@ -9,17 +9,23 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import date, time
+from decimal import Decimal
+from enum import Enum
 from itertools import chain
+from pathlib import PurePath
 from typing import Any, NamedTuple
+from uuid import UUID
 
-from sagebridge.authoring.prefect_deployment import SLUG
+from sagebridge.authoring.prefect_deployment import SLUG, has_template
 from sagebridge.formats.prefect.constructs import DEPLOYMENT_OPTIONS, option_losses
 from sagebridge.formats.prefect.schedule_values import UnreadableSchedule, read_times
 from sagebridge.formats.python.engine_losses import Unsupported
 from sagebridge.formats.python.file_readings import FileReading
 from sagebridge.model.display import numbered, shown
+from sagebridge.model.expressions import json_value
 from sagebridge.model.losses import OWN_SCHEDULE, OWN_TRIGGER, Loss
-from sagebridge.model.parameters import Parameter
+from sagebridge.model.parameters import Parameter, ParameterValueError, coerce_one
 from sagebridge.model.pipeline import Pipeline
 from sagebridge.model.schedules import Schedule
 from sagebridge.model.values import ABSENT
@@ -186,20 +192,20 @@ class _Merge:
         return next(name for name in names if name not in taken)
 
     def _parameters(
-        self, option: Option, deployment: Deployment, given: Mapping[str, Any]
+        self, option: Option, deployment: Deployment, values: Mapping[str, Any]
     ) -> Iterator[tuple[str, Any]]:
         """Values by the names of the pipeline's parameters."""
-        for argument, value in given.items():
+        for argument, value in values.items():
             parameter = self._declared.get(argument)
             what = f"parameters: {argument}={shown(value)}"
             if parameter is None:
                 lost = f"{what}: the pipeline has no such parameter"
-            elif not isinstance(value, str | int | float):
-                lost = f"{what} is not a string, number or boolean: the default is used"
-            elif isinstance(value, str) and "{{" in value:
+            elif (given := _as_json(parameter, value)) is UNKNOWN:
+                lost = f"{what} is not a value of {parameter.value_type}: the default is used"
+            elif has_template(given):
                 lost = f"{what} is a template: the default is used"
             else:
-                yield parameter.name, value
+                yield parameter.name, given
                 continue
             advice = "set the value in the translated schedule"
             self._lose(option.place, [Unsupported("schedule", "changed", lost, advice)], deployment)
@@ -263,6 +269,23 @@ class _Merge:
     ) -> None:
         title = f"{deployment.title}: " if deployment is not None else ""
         self.losses += (lost.at(place, f"{title}{prefix}") for lost in losses)
+
+
+def _as_json(parameter: Parameter, value: Any) -> Any:
+    """A value as JSON; UNKNOWN if the parameter cannot have it. YAML and Python have dates."""
+    if isinstance(value, Enum):
+        value = value.value
+    if isinstance(value, date | time):
+        value = value.isoformat()
+    elif isinstance(value, PurePath | Decimal | UUID):
+        value = str(value)
+    try:
+        found = json_value(value)
+        if not isinstance(found, str | int | float):  # the rules of schedules check these
+            coerce_one(parameter, found)
+    except (TypeError, ParameterValueError):
+        return UNKNOWN
+    return found
 
 
 def _switched(starters: Iterable[Any], name: str, enabled: bool) -> tuple[Any, ...]:

@@ -14,6 +14,7 @@ from urllib.parse import unquote
 
 from sagebridge.authoring.dag_pipeline import TYPES
 from sagebridge.authoring.file_arguments import parameter_of
+from sagebridge.authoring.json_values import flat_schema, kind_of
 from sagebridge.errors import MissingExtra, ServiceError, SourceError
 from sagebridge.formats.prefect.deployment_file import flat, flow_of, resolved
 from sagebridge.formats.prefect.deployments import Deployment, Option, as_deployed, own_name
@@ -141,19 +142,20 @@ def _parameters(schema: Mapping[str, Any]) -> Iterator[tuple[str, Parameter]]:
     for argument, given in (schema.get("properties") or {}).items():
         if not isinstance(given, Mapping):
             continue
-        kinds = [one for one in given.get("anyOf") or () if isinstance(one, Mapping)]
-        own = [one for one in kinds if one.get("type") != "null"]
-        given = {**given, **own[0]} if len(own) == 1 else given  # noqa: PLW2901 - of `str | None`
-        if given.get("type") not in TYPES:
+        flat = flat_schema(dict(given), schema.get("definitions") or {})
+        kind = kind_of(flat)
+        if kind is None or kind.get("type") not in TYPES:
             continue
+        nullable = any(one.get("type") == "null" for one in flat.get("anyOf", ()))
+        choices = {**flat, **kind}.get("enum", ABSENT)
         members = {
             "Name": given.get("title") or argument,
-            "Type": TYPES[given["type"]],
+            "Type": TYPES[kind["type"]],
             "DefaultValue": ABSENT if argument in required else given.get("default", ABSENT),
-            "EnumValues": given.get("enum", ABSENT),
+            "EnumValues": choices,
             "Description": given.get("description", ABSENT),
         }
-        if (parameter := parameter_of(members, nullable=len(own) < len(kinds))) is not None:
+        if (parameter := parameter_of(members, kind, nullable=nullable)) is not None:
             yield argument, parameter
 
 

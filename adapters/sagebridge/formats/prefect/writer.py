@@ -19,8 +19,9 @@ from sagebridge.authoring.flow_signature import FlowArgument, arguments_of, desc
 from sagebridge.authoring.pipeline_builder import legal_name
 from sagebridge.authoring.plain_cron import plain_cron
 from sagebridge.authoring.prefect_schedules import schedule_losses
+from sagebridge.authoring.value_types import json_annotation
 from sagebridge.formats.python.engine_losses import engine_losses
-from sagebridge.formats.python.source_code import Names, array, call, source
+from sagebridge.formats.python.source_code import Names, array, call, literal, source
 from sagebridge.formats.python.step_calls import (
     NESTED_BLOCKS,
     PREFECT_NAMES,
@@ -353,12 +354,20 @@ def annotation_of(argument: FlowArgument, names: Names) -> ast.expr:
     annotation: ast.expr = ast.Name(argument.type, ast.Load())
     if argument.literal:
         annotation = _subscript(names.use("Literal"), *map(ast.Constant, argument.choices))
+    limits = dict(argument.limits)
+    for keyword in {"list": ["items"], "dict": ["additionalProperties"]}.get(argument.type, ()):
+        if inner := json_annotation(limits.get(keyword)):
+            text = f"list[{inner}]" if argument.type == "list" else f"dict[str, {inner}]"
+            annotation = ast.parse(text, mode="eval").body
+            del limits[keyword]
     given: dict[str, ast.expr] = {}
     schema: dict[str, ast.expr] = {}  # checked by the server and by begin(), not by pydantic
-    for keyword, limit in argument.limits.items():
-        in_schema = keyword == "pattern" and not is_portable(limit)
-        name = keyword if in_schema else FIELD_ARGUMENTS[keyword]
-        (schema if in_schema else given)[name] = ast.Constant(limit)
+    for keyword, limit in limits.items():
+        name = FIELD_ARGUMENTS.get(keyword, "")
+        if not name or (keyword == "pattern" and not is_portable(limit)):
+            schema[keyword] = literal(limit)
+        else:
+            given[name] = ast.Constant(limit)
     if argument.choices and not argument.literal:
         schema["enum"] = array(map(ast.Constant, argument.choices))
     if schema:

@@ -86,7 +86,11 @@ class CodeRecorder(StepRecorder):
         for name, blocks in self.state.pure.get(key, ()) if pure else ():
             if blocks == self.state.blocks[: len(blocks)]:
                 return name
-        name = self.name(wanted)
+        name, function = self.name(wanted), code.function
+        others = [one.function for one in self.state.steps.values() if isinstance(one, PythonStep)]
+        others = [one for one in others if one.name == function.name]
+        if others and function not in others:
+            function = code.renamed(name.replace("-", "_"))
         if pure:
             place = place or self.place()
             place = (*place[:2], (), *place[3:])
@@ -94,7 +98,7 @@ class CodeRecorder(StepRecorder):
         step = Step(name, PYTHON, plain(Object(call_arguments(code.arguments, {}))))
         tags = self.tags if place is None else place[4]
         engine = EngineSettings(trigger_rule=rule, tags=tags)
-        made = replace(PythonStep.of(step, code.function, str(line)), engine=engine)
+        made = replace(PythonStep.of(step, function, str(line)), engine=engine)
         self.record_step(made, line, place)
         if own:
             self.own_tasks.append(name)
@@ -125,7 +129,8 @@ class CodeRecorder(StepRecorder):
         # What Task.__get__ binds (prefect/tasks.py).
         bound = (getattr(task.fn, f"__prefect_{one}__", None) for one in ("cls", "self"))
         arguments = [*(one for one in bound if one is not None), *arguments]
-        values = [self.argument(one) for one in arguments]
+        own_names = [*inspect.signature(task.fn).parameters, *[""] * len(arguments)]
+        values = [self.argument(*one) for one in zip(arguments, own_names, strict=False)]
         keywords = {key: self.argument(one, key) for key, one in named.items()}
         name = self.name(wanted or task_run_name(task, arguments, named))
         before = tuple(dict.fromkeys(dependencies_of(wait_for)))
@@ -152,7 +157,7 @@ class CodeRecorder(StepRecorder):
         get = Get("Steps", (Member(name), Member(RETURN_VALUE)))
         return Future(get, type_, lambda: self.state.ended.update({name: None}))
 
-    def argument(self, value: Any, name: str = "value") -> Value:
+    def argument(self, value: Any, name: str = "") -> Value:
         """An argument of a task; a step makes a known value that is not JSON."""
         # The annotations of prefect/utilities/annotations.py.
         kind = type(value).__name__
@@ -163,6 +168,7 @@ class CodeRecorder(StepRecorder):
         except UnsupportedValue as why:
             if is_symbol(value):
                 raise NotFollowed(self.line(), f"an argument is {why}") from None
+        name = name or "value"
         try:
             code = code_steps.of_value(value, self.file, self.file_frame(), name)
         except UnsupportedValue as why:

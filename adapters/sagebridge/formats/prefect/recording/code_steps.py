@@ -8,7 +8,7 @@ import copy
 import logging
 import sys
 from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from datetime import date, time, timedelta, timezone
 from decimal import Decimal
@@ -104,10 +104,11 @@ def _copied(value: Any, known: dict[int, Any]) -> Any:
 
 @dataclass(slots=True)
 class StepCode:
-    """A function, and the values of its arguments."""
+    """A function, the values of its arguments, and what makes it under another name."""
 
     function: Function
     arguments: list[Value]
+    renamed: Callable[[str], Function]
 
 
 class _Builder:
@@ -285,8 +286,6 @@ def _function(builder: _Builder, name: str, body: list[ast.stmt], returns: str) 
         if builder.file.names.get(one) is not getattr(sys.modules[module], one)
     ]
     whole = [*imports, *builder.before, *body]
-    if name in builder.file.names or name in vars(builtins) or not name.isidentifier():
-        name = free_name(f"{name}_code", builder.file.names, f"{name}_code")
     arguments = ast.arguments(
         [], [ast.arg(one) for one in builder.arguments], None, [], [], None, []
     )
@@ -294,14 +293,18 @@ def _function(builder: _Builder, name: str, body: list[ast.stmt], returns: str) 
     waits = any(isinstance(one, ast.Await | ast.AsyncFor | ast.AsyncWith) for one in nodes)
     waits = waits or any(isinstance(one, ast.comprehension) and one.is_async for one in nodes)
     kind: Any = ast.AsyncFunctionDef if waits else ast.FunctionDef
-    definition = kind(name, arguments, whole or [ast.Pass()], [], None)
-    definition.type_params = []  # Python 3.12
-    text = built_text(definition, builder.file.source)
-    code = ast.unparse(ast.fix_missing_locations(definition))
     reached = [one for node in whole for one in loaded_names(node) if one not in builder.arguments]
-    module = builder.file.with_module(reached, text)
-    function = Function(name, code, text, returns, module)
-    return StepCode(function, list(builder.arguments.values()))
+
+    def named(name: str) -> Function:
+        if name in builder.file.names or name in vars(builtins) or not name.isidentifier():
+            name = free_name(f"{name}_code", builder.file.names, f"{name}_code")
+        definition = kind(name, arguments, copy.deepcopy(whole) or [ast.Pass()], [], None)
+        definition.type_params = []  # Python 3.12
+        text = built_text(definition, builder.file.source)
+        code = ast.unparse(ast.fix_missing_locations(definition))
+        return Function(name, code, text, returns, builder.file.with_module(reached, text))
+
+    return StepCode(named(name), list(builder.arguments.values()), named)
 
 
 def own_nodes(node: ast.AST) -> Iterator[ast.AST]:

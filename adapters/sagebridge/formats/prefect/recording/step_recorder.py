@@ -11,7 +11,7 @@ from typing import Any
 
 from sagebridge.errors import FlowError
 from sagebridge.formats.prefect.recording.step_tree import Node, copied, find
-from sagebridge.formats.prefect.recording.symbols import Symbol, definition_value
+from sagebridge.formats.prefect.recording.symbols import Symbol, definition_value, for_code
 from sagebridge.formats.prefect.source.user_file import UserFile
 from sagebridge.model.conditions import Condition
 from sagebridge.model.dependencies import Dependency
@@ -194,7 +194,7 @@ class StepRecorder:
         name = self.name(wanted)
         loop = ForEachStep(
             name,
-            items=definition_value(items),
+            items=definition_value(for_code(items)),
             max_concurrency=1 if in_turn else _MOST_ITERATIONS,
             depends_on=before or ABSENT,
         )

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from enum import Enum
+from types import MappingProxyType
 from typing import Any, NoReturn
 
 from sagebridge.authoring.pipeline_builder import StepHandle
@@ -64,12 +65,19 @@ class Symbol:
         _type: its parameter type; OBJECT if no parameter can hold it, empty if it is unknown.
         _made: makes the value for code, if it differs from the expression.
         _code: its source, for a value such as a client that cannot pass from step to step.
+        _fields: the types of its attributes, for a model or dataclass that a step returns.
     """
 
-    __slots__ = ("_code", "_expression", "_made", "_type")
+    __slots__ = ("_code", "_expression", "_fields", "_made", "_type")
 
-    def __init__(self, expression: Any, type_: str = "", code: ast.expr | None = None) -> None:
-        self._expression, self._type, self._code = expression, type_, code
+    def __init__(
+        self,
+        expression: Any,
+        type_: str = "",
+        code: ast.expr | None = None,
+        fields: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        self._expression, self._type, self._code, self._fields = expression, type_, code, fields
         self._made: Callable[[], Value] | None = None
 
     def __getitem__(self, item: Any) -> Symbol:
@@ -77,11 +85,25 @@ class Symbol:
         plain = type(item) is str or (type(item) is int and item >= 0)
         if not plain or self._type not in PATHS or self._code is not None:
             raise RunTimeValueUsed
-        get = self._definition_value()
+        get = self._path()
         if type(get) is not Get or get.root not in ("Steps", "ForEach"):
             raise RunTimeValueUsed
         token = Key(item) if type(item) is str else Index(item)
         return Symbol(Get(get.root, (*get.tokens, token)))
+
+    def _field(self, name: str) -> Symbol:
+        """The value of an attribute that ``_fields`` has."""
+
+        def made() -> Value:
+            get = self._path()
+            assert isinstance(get, Get)
+            return Get(get.root, (*get.tokens, Key(name)))
+
+        return Symbol(made, self._fields[name])
+
+    def _path(self) -> Value:
+        """The expression of the value that code gets, for paths into it."""
+        return (self if self._made is None else Symbol(self._made))._definition_value()
 
     def _definition_value(self) -> Value:
         """The pipeline expression. Raises :class:`UnsupportedValue` if a pipeline has none."""

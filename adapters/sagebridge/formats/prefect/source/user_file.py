@@ -84,8 +84,19 @@ class UserFile:
         """The line of an argument of a function."""
         node = self.definition(function)
         assert node is not None
-        given = (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)
-        return next((one.lineno for one in given if one.arg == name), node.lineno)
+        return next((one.lineno for one in _arguments(node) if one.arg == name), node.lineno)
+
+    def annotation(self, function: Any, name: str) -> str:
+        """The source of an argument's type."""
+        node = self.definition(function)
+        assert node is not None
+        found = next(one.annotation for one in _arguments(node) if one.arg == name)
+        match found:
+            case ast.Constant(value=str() as text):
+                return text
+            case ast.expr():
+                return ast.unparse(found)
+        return "object"
 
     def line(self) -> int:
         """The innermost line of the file on the stack; 1 by default."""
@@ -112,6 +123,10 @@ class UserFile:
             return module_of(self.source).named(known, self.names).text(code)
         except NotSelfContained as why:
             raise UnsupportedValue(f"code that {why}") from None
+
+
+def _arguments(node: FunctionNode) -> list[ast.arg]:
+    return [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
 
 
 def _first_line(node: Any) -> int:

@@ -18,7 +18,7 @@ from sagebridge.formats.prefect.recording.symbols import (
     is_symbol,
     type_of,
 )
-from sagebridge.formats.prefect.source.statements import at
+from sagebridge.formats.prefect.source.statements import at, test_name
 from sagebridge.model.conditions import Comparison, ComparisonType, Condition, In, Not, Or, equals
 from sagebridge.model.expressions import Properties
 from sagebridge.model.values import Value
@@ -48,7 +48,7 @@ class Tests:
 
     def decided(self, node: ast.expr, frame: Frame, *, own_step: bool = True) -> bool | BranchTest:
         """A test: its known outcome, or the conditions on run-time values."""
-        line = node.lineno
+        line, name = node.lineno, test_name(node) or "test"
         if self.owner.engine.calls(node, frame.scope):
             node = self.owner.lifted(node, frame)
         try:
@@ -58,7 +58,7 @@ class Tests:
                 raise NeedsCode(needs.node) from None
             if result_type(node) != "Boolean":
                 node = at(ast.Call(ast.Name("bool", ast.Load()), [node], []), node)
-            value = self.owner.expression_step(node, frame, "test")
+            value = self.owner.expression_step(node, frame, name)
             return BranchTest((equals(definition_value(value), True),), line, name=[])
         if isinstance(found, str):
             return BranchTest((), line, own=found, name=[found])

@@ -93,7 +93,7 @@ class Branches(Expressions):
         values = [None if one is None else one.value for one in ends]
         if self.depth == 1 or any(failed):
             raise Returned(next((one for one in values if one is not None), None))
-        raise Returned(self._joined(test, values, "result", frame))
+        raise Returned(self._joined(test, values, frame.definition.name, frame))
 
     def _join_names(self, test: BranchTest, outcomes: Any, frame: Frame, before: Any) -> bool:
         """Set the variables of both branches; whether any depends on the outcome."""

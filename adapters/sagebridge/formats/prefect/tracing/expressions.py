@@ -30,7 +30,7 @@ from sagebridge.formats.prefect.recording.symbols import (
 )
 from sagebridge.formats.prefect.source.engine_calls import EngineCalls, is_own
 from sagebridge.formats.prefect.source.purity import UNKNOWN, Purity, resolved
-from sagebridge.formats.prefect.source.statements import at, is_submit
+from sagebridge.formats.prefect.source.statements import at, is_submit, value_name
 from sagebridge.formats.prefect.tracing.branch_tests import SCALARS, Tests
 from sagebridge.formats.python.import_guard import trial
 from sagebridge.model.expressions import Get, Join, Properties, current_item, plain
@@ -81,7 +81,7 @@ class Expressions:
 
     def expression_step(self, node: ast.expr, frame: Frame, wanted: str = "") -> Symbol:
         """A step that computes an expression."""
-        kind, name = result_type(node), wanted or "value"
+        kind, name = result_type(node), wanted or value_name(node) or "value"
         node = self._with_assigned(node, frame)
         try:
             code = code_steps.of_expression(node, self.file, frame, name, kind)
@@ -174,6 +174,10 @@ class Expressions:
                     return inner(owner)[key]
                 except (RunTimeValueUsed, LookupError, TypeError):
                     raise NeedsCode(node) from None
+            case ast.Attribute(value=ast.Name(id=name), attr=attr) if (
+                is_symbol(model := frame.scope.get(name, "")) and attr in model._fields
+            ):
+                return model._field(attr)
             case ast.Attribute(value=owner, attr="value"):
                 if is_symbol(found := inner(owner)) and self.trace.is_enumeration(found):
                     return Symbol(found._expression, found._type)
@@ -301,7 +305,7 @@ class Expressions:
                 raise NeedsCode(node) from None
             node = needs.node
         made = ast.Call(ast.Name("list", ast.Load()), [node], [])
-        return self.expression_step(at(made, node), frame, "items")
+        return self.expression_step(at(made, node), frame, value_name(node) or "items")
 
     def _comprehension(self, node: Any, frame: Frame) -> Any:
         frame, first = frame.inside(), node.generators[0]

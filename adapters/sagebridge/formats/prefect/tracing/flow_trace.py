@@ -7,18 +7,17 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import FunctionType
-from typing import Any, get_args, get_origin
+from typing import Any
 
 from sagebridge.authoring.file_arguments import in_definition_order, step_order
 from sagebridge.authoring.flow_signature import (
-    TYPES,
     FlowArgument,
     SignatureArgument,
     read_hints,
     read_signature,
 )
 from sagebridge.authoring.pipeline_builder import CURRENT
-from sagebridge.authoring.value_types import OBJECT
+from sagebridge.authoring.value_types import OBJECT, TYPES, value_type
 from sagebridge.formats.prefect import flow_options
 from sagebridge.formats.prefect.recording import code_steps
 from sagebridge.formats.prefect.recording.code_recorder import CodeRecorder, dependencies_of
@@ -35,6 +34,7 @@ from sagebridge.formats.prefect.recording.symbols import (
     result_step,
 )
 from sagebridge.formats.prefect.recording.traced_builder import TracedBuilder
+from sagebridge.formats.prefect.source.names import loaded_names
 from sagebridge.formats.prefect.source.user_file import UserFile
 from sagebridge.formats.prefect.tracing.branches import Returned
 from sagebridge.formats.prefect.tracing.interpreter import Interpreter
@@ -50,6 +50,8 @@ from sagebridge.model.losses import Loss
 from sagebridge.model.parameters import JSON_TYPES
 from sagebridge.model.pipeline import Parallelism, Pipeline, Step
 from sagebridge.model.values import ABSENT, Object, Value
+
+_TYPE_ADAPTER = "from pydantic import TypeAdapter"
 
 
 class FlowTrace(CodeRecorder):
@@ -146,34 +148,45 @@ class FlowTrace(CodeRecorder):
         return replace(pipeline, parameters=(*pipeline.declared, *added)) if added else pipeline
 
     def _given(self, one: SignatureArgument) -> Any:
-        if one.parameter is None and one.default is not ABSENT:
-            return one.default
+        if one.parameter is None:
+            missing = one.default is ABSENT
+            return Symbol(parameter(one.name), OBJECT) if missing else one.default
+        type_ = JSON if one.parameter.type in JSON_TYPES else TYPES[one.parameter.type]
+        if one.parameter.nullable and type_ != JSON:
+            type_ = JSON if type_ == "Boolean" else OPTIONAL
+        if one.type.converted:  # the text of a date is its JSON
+            is_date = one.type.limits.get("format") == "date"
+            type_ = OBJECT if is_date and type_ == "String" else JSON
         hint = read_hints(self.flow.fn).get(one.name)
-        plain_value = Symbol(parameter(one.name), OBJECT)
-        if one.parameter is not None:
-            type_ = JSON if one.parameter.type in JSON_TYPES else TYPES[one.parameter.type]
-            if one.parameter.nullable and type_ != JSON:
-                type_ = JSON if type_ == "Boolean" else OPTIONAL
-            plain_value = Symbol(parameter(one.name), type_)
-            kinds = filter(None, map(self.file.global_name, (hint, *get_args(hint))))
-            if one.type.enumeration and (kind := next(kinds, None)):
-                unless = "None if text is None else " if one.parameter.nullable else ""
-                plain_value._made = self._made_of(one.name, f"{unless}{kind}(text)")
-            return plain_value
-        if (get_origin(hint) or hint) in (tuple, set):
-            plain_value = Symbol(self._made_of(one.name, "json.loads(text)"), OBJECT)
-        return plain_value
+        found = Symbol(parameter(one.name), type_, fields=_fields(hint))
+        if one.type.converted or one.type.enumeration:
+            found._made = self._made_of(one, hint)
+        return found
 
-    def _made_of(self, name: str, code: str) -> Callable[[], Value]:
-        """Makes a step that converts an argument, a string, to the value it stands for."""
-        place = (*self.place()[:2], (), (), ())
+    def _made_of(self, one: SignatureArgument, hint: Any) -> Callable[[], Value]:
+        """Makes a step that converts an argument, which is JSON, to the value it stands for."""
 
         def made() -> Value:
-            frame = self.file_frame()
-            frame.set("text", Symbol(parameter(name), "String"))
-            nodes = ast.parse(f"import json\n{name} = {code}").body[0 if "json." in code else 1 :]
-            function = code_steps.of_statements(nodes, [name], self.file, frame, name)
-            step = self.code(function, name, self._first_line, place=place, pure=True)
+            frame, kind = self.file_frame(), self.file.annotation(self.flow.fn, one.name)
+            if one.parameter and one.parameter.nullable and not one.type.nullable:
+                kind = f"{kind} | None"
+            given = "value" if one.name in loaded_names(ast.parse(kind)) else one.name
+            frame.set(given, Symbol(parameter(one.name), OBJECT))
+            if hasattr(hint, "model_validate"):
+                text = f"{kind}.model_validate({given})"
+            elif one.type.enumeration and isinstance(hint, type):
+                text = f"{kind}({given})"
+            else:
+                text = f"TypeAdapter({kind}).validate_python({given})"
+                if "TypeAdapter" not in self.file.names:
+                    frame.set("TypeAdapter", None)
+                    frame.statements["TypeAdapter"] = ast.parse(_TYPE_ADAPTER).body[0]
+            node, wanted = ast.parse(text, mode="eval").body, f"parse_{one.name}"
+            function = code_steps.of_expression(node, self.file, frame, wanted)
+            others = [f"parse_{it.name}" for it in self.signature[: self.signature.index(one)]]
+            steps = [it.name.replace("-", "_") for it in self.state.nodes]
+            place = (), sum(it in others for it in steps), (), (), ()
+            step = self.code(function, wanted, self._first_line, place=place, pure=True)
             return self.result_of(step)._definition_value()
 
         return made
@@ -249,3 +262,13 @@ class FlowTrace(CodeRecorder):
             return self.interpreter.call_function(flow.fn, arguments, named)
         finally:
             self.groups.pop()
+
+
+def _fields(hint: Any) -> dict[str, str]:
+    """The types of the fields of a model or dataclass; OBJECT if code has to look at them."""
+    names: Any = getattr(hint, "model_fields", None) or getattr(hint, "__dataclass_fields__", ())
+    types = {name: value_type(read_hints(hint).get(name)) for name in names}
+    return {
+        name: OBJECT if one.nullable or one.enumeration else one.parameter_type or OBJECT
+        for name, one in types.items()
+    }

@@ -35,6 +35,7 @@ from sagebridge.formats.prefect.source.statements import (
     set_names,
     starts_tasks,
     target_name,
+    value_name,
     verb,
 )
 from sagebridge.formats.prefect.tracing.branches import Branches, Returned
@@ -304,7 +305,8 @@ class Interpreter(Branches):
                 state = resolved(function, frame.scope)
                 if getattr(state, "__module__", "") == "prefect.states" and self.depth == 1:
                     self.trace.end_state(state, self.code_value(message, frame, "message"))
-        raise Returned(self.code_value(node.value, frame, "result"))
+        name = frame.definition.name if self.depth > 1 else value_name(node.value) or "result"
+        raise Returned(self.code_value(node.value, frame, name))
 
     def follow_raise(self, node: ast.Raise, frame: Frame, rest: Any) -> None:
         del rest
