@@ -172,7 +172,8 @@ def write(
         format: ``sagemaker``, ``airflow`` or ``prefect``.
         document: for ``sagemaker``, ``create-pipeline`` writes a request and ``cloudformation`` a
             template instead of a bare definition; ``eventbridge`` writes the requests for its
-            schedules and event triggers.
+            schedules and event triggers. For ``airflow``, ``native`` writes a DAG without
+            sagebridge, of operators of the Amazon provider and standard operators.
         losses: of reading the pipeline; a Python file has a comment for each. They are not part of
             the result.
         stubs: write a stub for each dropped task: it fails when it runs. In a definition it is a

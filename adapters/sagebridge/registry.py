@@ -143,6 +143,9 @@ FORMATS = {
             "sagebridge.formats.airflow.reader:read",
             "sagebridge.formats.airflow.writer:write",
             ".py",
+            documents=MappingProxyType(
+                {"native": "sagebridge.formats.airflow.native.writer:write"}
+            ),
             read_all="sagebridge.formats.airflow.reader:read_all",
             read_each="sagebridge.formats.airflow.reader:read_each",
             validate="sagebridge.python_findings:validate_dag_file",

@@ -1,4 +1,4 @@
-"""CloudWatch Logs in memory: groups and streams that a test writes, and FilterLogEvents.
+"""CloudWatch Logs in memory: groups and streams that a test writes, and ways to read them.
 
 A test writes the log of a job with boto3: create_log_group, create_log_stream, put_log_events.
 """
@@ -27,6 +27,8 @@ class LogsApi:
             "CreateLogStream": self._create_stream,
             "PutLogEvents": self._put,
             "FilterLogEvents": self._filter,
+            "DescribeLogStreams": self._streams,
+            "GetLogEvents": self._events,
         }
 
     def answer(self, call: Call) -> dict[str, Any]:
@@ -81,6 +83,20 @@ class LogsApi:
         end = start + members.get("limit", 10_000)
         token = {"nextToken": str(end)} if end < len(found) else {}
         return {"events": found[start:end], "searchedLogStreams": [], **token}
+
+    def _streams(self, members: dict[str, Any]) -> dict[str, Any]:
+        names = sorted(self._group(members))
+        wanted = [one for one in names if one.startswith(members.get("logStreamNamePrefix", ""))]
+        return {
+            "logStreams": [{"logStreamName": one} for one in wanted[: members.get("limit", 50)]]
+        }
+
+    def _events(self, members: dict[str, Any]) -> dict[str, Any]:
+        """All events at once; as the service, the last token is returned again at the end."""
+        events = self._group(members)[members["logStreamName"]]
+        first = 0 if "nextToken" not in members else len(events)
+        found = [one for one in events if one["timestamp"] >= members.get("startTime", 0)]
+        return {"events": found[first:], "nextForwardToken": "f/1", "nextBackwardToken": "b/1"}
 
     def _group(self, members: dict[str, Any]) -> dict[str, list[_Event]]:
         if members["logGroupName"] not in self._groups:

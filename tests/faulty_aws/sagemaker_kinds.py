@@ -97,7 +97,8 @@ def _processing_job(one: Resource, status: str) -> Members:
 def _training_job(one: Resource, status: str) -> Members:
     folder = str(one.body.get("OutputDataConfig", {}).get("S3OutputPath", "")).rstrip("/")
     transitions: list[Members] = [
-        {"Status": _SECONDARY.get(name, name), "StartTime": began} for name, began in one.history
+        {"Status": _SECONDARY.get(name, name), "StartTime": began, "StatusMessage": name}
+        for name, began in one.history
     ]
     for earlier, later in pairwise(transitions):
         earlier["EndTime"] = later["StartTime"]

@@ -47,7 +47,10 @@ from sagebridge.terminal.options import (
 from sagebridge.terminal.source_files import content, expand, write_file
 from sagebridge.terminal.wording import finding_line
 
-_DOCUMENTS = tuple(name for form in FORMATS.values() for name in form.documents)
+_STYLES = ("sagebridge", "native")
+_DOCUMENTS = tuple(
+    name for form in FORMATS.values() for name in form.documents if name not in _STYLES
+)
 _WORST_FIRST = (6, 5, 2, 1, 4)
 _LONG_DIFF = 1000
 """Number of lines above which the diff is optimised for speed, not for size."""
@@ -105,6 +108,14 @@ _TABLES = {
     help="Document to write: definition (default), create-pipeline, cloudformation or eventbridge "
     "of SageMaker; prefect.yaml, with the deployment of the flow.",
 )
+@click.option(
+    "--style",
+    type=click.Choice(_STYLES),
+    default=_STYLES[0],
+    metavar="STYLE",
+    help="Operators of a DAG: sagebridge's (default), which lose nothing, or native, those of the "
+    "Amazon provider, which run without sagebridge.",
+)
 @schedules_option
 @map_option
 @click.option("--losses", "losses_file", metavar="FILE", help="Write all losses to FILE as JSON.")
@@ -141,6 +152,7 @@ def translate(
     from_: str | None,
     name: str | None,
     document: str | None,
+    style: str,
     changes: Changes,
     losses_file: str | None,
     report_file: str | None,
@@ -154,6 +166,10 @@ def translate(
     Anything the target cannot express is reported, one line per loss. If one file fails, the
     others are still translated. 'sagebridge --help' lists the kinds of SOURCE.
     """
+    if style != _STYLES[0]:
+        if document is not None:
+            raise UsageError("--style and --as cannot be combined")
+        document = style
     find(to).writer(document)
     if output is None and (check or diff):
         raise UsageError("--check and --diff compare with a file; pass it with -o")

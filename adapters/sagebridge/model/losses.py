@@ -113,6 +113,7 @@ CODES = MappingProxyType(
         "job-name": "the name of a job or model; SageMaker generates it",
         "macro": "a value that Airflow computes for each run; it becomes a parameter",
         "mapped-task": "a mapped task that no ForEach step can replace",
+        "native-style": "what operators of Airflow and its Amazon provider cannot express",
         "nearby-file": "your module or file next to the code, which is not carried",
         "never-chosen": "a task that no branch leads to, or only a dropped one",
         "no-wait": "a task that does not wait for its job; the step does",

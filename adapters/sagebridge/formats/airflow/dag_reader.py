@@ -320,6 +320,9 @@ class _DagReader:
             reads = ("conditions", "condition_type", "left_value", "right_value")
             reads = (*reads, "if_task_ids", "else_task_ids")
             self._build_condition(role)
+        elif self._is_end(task):
+            what = "it is not needed: a branch of a Condition step may be empty"
+            self.reports.add(task, "empty-task", "info", what)
         elif is_carried(task):
             reads = carried_arguments(task)
             self._carry(role)
@@ -329,6 +332,12 @@ class _DagReader:
             self._connect(role)
         self._report_options(role, frozenset(reads))
         return role
+
+    def _is_end(self, task: Any) -> bool:
+        """Whether a task only ends a branch of a SageMakerConditionOperator, which needs a task."""
+        before = [self.tasks[one] for one in task.upstream_task_ids if one in self.tasks]
+        ends = type(task).__name__ == "EmptyOperator" and not task.downstream_task_ids
+        return bool(ends and before) and all(class_of(one, {provider.CONDITION}) for one in before)
 
     def _item_of(self, task: Any) -> TaskSteps | None:
         """The ForEach of a mapped operator; None for a task in a mapped group, which is its body.

@@ -8,6 +8,7 @@ from types import FunctionType
 from typing import Any
 
 from sagebridge.formats.airflow import provider
+from sagebridge.formats.airflow.native.functions import native_function
 from sagebridge.formats.airflow.provider.provider_task import OperatorKind
 
 JOB_SENSORS = {
@@ -59,6 +60,8 @@ def provider_class(cls: Any) -> tuple[str, str]:
 def kind_of(task: Any) -> OperatorKind | None:
     """How the provider operator of a task is read; None if it is not a known one."""
     name = class_of(task, provider.KINDS)
+    if name is None and (function := native_function(task)) is not None:
+        return provider.NATIVE[function]
     return None if name is None else provider.KINDS[name]
 
 

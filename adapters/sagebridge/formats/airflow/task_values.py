@@ -377,7 +377,7 @@ class Values:
             case "Filter":
                 raise RunTimeValue("filter", f"the Jinja filter {node.name!r}", text)
             case "Name" | "Getattr" | "Getitem" | "Call":
-                return self._lookup(_chain(node), text)
+                return self._lookup(_chain(_parsed(node)), text)
         raise RunTimeValue("template", "a computed Jinja expression", text)
 
     def _lookup(self, chain: Sequence[Any], text: str) -> Value:
@@ -445,6 +445,22 @@ def _converted(text: str, type_: str | None) -> Value:
         return coerce_one(Parameter("", type_), text)
     except ParameterValueError:
         return text
+
+
+def _parsed(node: Any) -> Any:
+    """``macros.json.loads(x)["a"]`` as ``x["a"]``: a step has the parsed result of a function."""
+    from jinja2 import nodes
+
+    if not isinstance(node, nodes.Getattr | nodes.Getitem):
+        return node
+    match node.node:
+        case nodes.Call(node=called, args=[value]) if _chain(called) == ["macros", "json", "loads"]:
+            inner = value
+        case other:
+            inner = _parsed(other)
+    if isinstance(node, nodes.Getattr):
+        return nodes.Getattr(inner, node.attr, node.ctx)
+    return nodes.Getitem(inner, node.arg, node.ctx)
 
 
 def _chain(node: Any) -> list[Any]:

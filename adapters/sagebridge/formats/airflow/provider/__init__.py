@@ -61,7 +61,10 @@ KINDS: Mapping[str, OperatorKind] = {
         outputs=lambda _, name: property_output(name, "BestCandidate"),
     ),
     "LambdaInvokeFunctionOperator": aws_operators.choice(
-        "LambdaInvokeFunctionOperator", keyword_operators.is_lambda_step, keyword_operators.invoke
+        "LambdaInvokeFunctionOperator",
+        keyword_operators.is_lambda_step,
+        keyword_operators.invoke,
+        keyword_operators.lambda_output,
     ),
     "EmrAddStepsOperator": OperatorKind(
         keyword_operators.emr,
@@ -70,3 +73,12 @@ KINDS: Mapping[str, OperatorKind] = {
         outputs=keyword_operators.emr_outputs,
     ),
 }
+NATIVE: Mapping[str, OperatorKind] = {
+    "fail": OperatorKind(keyword_operators.fail, ("op_kwargs", "python_callable")),
+    "register_model": OperatorKind(
+        keyword_operators.registered,
+        ("op_kwargs", "python_callable"),
+        outputs=lambda _, name: property_output(name, "ModelPackageArn", rest=False),
+    ),
+}
+"""How tasks are read that call a function of native DAG files (formats/airflow/native)."""

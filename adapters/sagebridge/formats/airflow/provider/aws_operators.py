@@ -21,7 +21,6 @@ from sagebridge.formats.airflow.provider.provider_task import (
     OperatorKind,
     Task,
     UnreadableTask,
-    no_output,
     property_output,
 )
 from sagebridge.formats.airflow.task_values import RETURN_VALUE, Output
@@ -218,7 +217,9 @@ KINDS: Mapping[str, OperatorKind] = {
 }
 
 
-def choice(name: str, exact: Callable[[Any], bool], build: Builder) -> OperatorKind:
+def choice(
+    name: str, exact: Callable[[Any], bool], build: Builder, exact_outputs: Callable[[str], Output]
+) -> OperatorKind:
     """The kind of an operator that is a step of SageMaker if that does exactly the same."""
     kind = KINDS[name]
 
@@ -226,6 +227,6 @@ def choice(name: str, exact: Callable[[Any], bool], build: Builder) -> OperatorK
         return build(task) if exact(task.operator) else kind.build(task)
 
     def outputs(operator: Any, step: str) -> Output:
-        return no_output if exact(operator) else property_output(step, RETURN_VALUE)
+        return exact_outputs(step) if exact(operator) else property_output(step, RETURN_VALUE)
 
     return replace(kind, build=built, outputs=outputs)

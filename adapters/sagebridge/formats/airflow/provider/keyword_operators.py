@@ -13,9 +13,10 @@ from sagebridge.formats.airflow.task_values import (
     Part,
     RunTimeValue,
     is_template,
+    tokens_of,
 )
 from sagebridge.model.display import shown
-from sagebridge.model.expressions import Get, Member
+from sagebridge.model.expressions import Get, Key, Member
 from sagebridge.model.pipeline import Step
 from sagebridge.model.values import ABSENT, Object, Value
 
@@ -49,6 +50,21 @@ def register(task: Task) -> list[Step]:
             arguments=Object({**task.request(request, "RegisterModel"), **extras}),
         )
     ]
+
+
+def registered(task: Task) -> list[Step]:
+    """The step of the function ``register_model`` of a native DAG."""
+    if task.operator.op_kwargs.get("connection"):
+        what = "its connection is that of the function, so the step has the default"
+        task.report("aws-connection", "changed", what, "add the connection to the step")
+    request = task.request(task.operator.op_kwargs["request"], "RegisterModel")
+    return [Step(task.name, "RegisterModel", arguments=request)]
+
+
+def fail(task: Task) -> list[Step]:
+    """The step of the function ``fail`` of a native DAG."""
+    message = task.value(task.operator.op_kwargs["message"])
+    return [Step(task.name, "Fail", arguments=Object({"ErrorMessage": message}))]
 
 
 def _extras(operator: Any) -> Mapping[str, Any]:
@@ -103,6 +119,19 @@ def invoke(task: Task) -> list[Step]:
     if event is None:
         raise UnreadableTask("its payload is not a JSON object, or is only known at run time")
     return [Step(task.name, "Lambda", arguments=event, extra=Object({"FunctionArn": function}))]
+
+
+def lambda_output(step: str) -> Output:
+    """The XCom of a Lambda function is JSON text; what that has below a key is an output."""
+
+    def output(key: str, path: tuple[Part, ...]) -> Value:
+        if key != RETURN_VALUE or not path:
+            raise RunTimeValue("xcom", "an XCom that is not a property of the step")
+        name, *rest = path
+        tokens = (Member(step), Member("OutputParameters"), Key(str(name)))
+        return Get("Steps", (*tokens, *tokens_of(None, rest)))
+
+    return output
 
 
 def emr(task: Task) -> list[Step]:

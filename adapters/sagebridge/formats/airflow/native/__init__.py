@@ -1,0 +1,1 @@
+"""Write a pipeline as a DAG of the Amazon provider's and standard operators only."""
