@@ -14,7 +14,7 @@ TESTS = test-airflow-slow test-prefect test-airflow test-prefect-3.7 test-airflo
 # Without bytecode, each process of an engine compiles all modules again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test $(TESTS) check news bench screenshots requirements clean airflow
+.PHONY: demo test $(TESTS) test-airflow-2.11-scheduler test-airflow-3.0-scheduler check news bench screenshots requirements clean airflow
 
 demo:
 	@$(BOOTSTRAP) $(ENGINE)
@@ -47,6 +47,11 @@ test-airflow-2.11 test-airflow-3.0: test-%:
 	@$(BOOTSTRAP) $*
 	.venvs/$*/bin/pytest -m managed tests/managed tests/airflow/test_missed_slots.py \
 	    tests/airflow/test_retries.py tests/airflow/test_start_operator.py
+
+# Runs the processes of an old Airflow, such as its scheduler, for minutes. Not in CI.
+test-airflow-2.11-scheduler test-airflow-3.0-scheduler: test-%-scheduler:
+	@$(BOOTSTRAP) $*
+	.venvs/$*/bin/pytest tests/managed/scheduler.py
 
 # These suites have their own processes: Prefect sends all events of one to its first server.
 test-prefect:
