@@ -251,6 +251,18 @@ def test_format_error_starts_with_file(tmp_path: Path, capsys: Any) -> None:
 
 
 @pytest.mark.airflow
+def test_pipe_is_written_to_and_not_replaced(tmp_path: Path) -> None:
+    """As /dev/null, which root could replace by a file."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    write_file(pipe, "text")
+
+    assert os.read(reader, 10) == b"text"
+    assert pipe.is_fifo()
+    os.close(reader)
+
+
 def test_reading_losses_explain_missing_steps(tmp_path: Path, capsys: Any) -> None:
     file, report = tmp_path / "waits.py", tmp_path / "losses.json"
     file.write_text(

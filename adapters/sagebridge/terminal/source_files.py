@@ -72,9 +72,13 @@ def content(path: Path) -> str | None:
 def write_file(path: Path, text: str) -> None:
     """Write a file atomically; create its folder if missing.
 
-    Raises :class:`~sagebridge.errors.UsageError`.
+    A pipe or device such as /dev/null is written to, and not replaced. Raises
+    :class:`~sagebridge.errors.UsageError`.
     """
     try:
+        if path.is_char_device() or path.is_fifo():
+            path.write_bytes(text.encode())
+            return
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.")
         try:
