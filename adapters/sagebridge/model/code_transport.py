@@ -29,6 +29,9 @@ from sagebridge.model.pipeline import Pipeline, Step, Steps, walk
 from sagebridge.model.values import Value
 
 _CLASSES: Mapping[str, type[ShellStep | AwsCallStep]] = {SHELL: ShellStep, AWS_CALL: AwsCallStep}
+_TOKEN = secrets.token_hex(16)
+"""Makes marks of templates that no definition contains, and that all forks of a process share: two
+readings of a file are compared."""
 
 
 def code_of(pipeline: Pipeline) -> list[dict[str, Any] | None]:
@@ -107,14 +110,12 @@ def with_code(pipeline: Pipeline, parts: Iterable[Mapping[str, Any] | None], fil
 
 def without_templates(pipeline: Pipeline) -> tuple[Pipeline, dict[str, str]]:
     """The pipeline with a mark in the place of each template, and the text of each mark."""
-    # The marks are random, so that no definition can contain one.
-    token = secrets.token_hex(16)
     texts: dict[str, str] = {}
 
     def change(node: Value) -> Value:
         if not isinstance(node, Template):
             return node
-        mark = f"template-{token}-{len(texts)}"
+        mark = f"template-{_TOKEN}-{len(texts)}"
         texts[mark] = node.text
         return mark
 

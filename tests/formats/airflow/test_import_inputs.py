@@ -347,3 +347,16 @@ def test_value_under_a_rule_that_counts_steps_is_a_parameter(
     assert isinstance(reading, FileReading), reading
     assert [one.name for one in reading.pipeline.declared] == ["getcwd"]
     assert {step.name for step in reading.pipeline.steps} == {"A", "B"}
+
+
+def test_templates_stay_templates_if_an_input_changes(tmp_path: Path) -> None:
+    source = IMPORTS + (
+        "from airflow.providers.standard.operators.bash import BashOperator\n"
+        "with DAG('one', schedule=None, start_date=pendulum.today()):\n"
+        "    BashOperator(task_id='A', bash_command='echo {{ ds }}')\n"
+    )
+    reading = read_sources(tmp_path, {"one": source})["one"]
+
+    assert isinstance(reading, FileReading), reading
+    assert 'template("echo {{ ds }}")' in write(reading.pipeline, "prefect").text
+    assert not reading.pipeline.declared
