@@ -11,21 +11,22 @@ from sagebridge.drawing.svg import LEGEND, MARKER, inline_svg
 from sagebridge.model.losses import CODES, Severity
 from sagebridge.report.entries import Entry, PlacedLoss, entries
 from sagebridge.report.markup import Markup, markup, tag
+from sagebridge.terminal.console import count
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 _SEVERITIES: tuple[Severity, ...] = ("dropped", "changed", "info")
 _CLASSES = {"exact": "exact", "changed": "changed", "needs manual work": "manual"}
 _NAMES = {"sagemaker": "SageMaker", "airflow": "Airflow", "prefect": "Prefect", "": "unknown"}
-Notes = Mapping[int, Sequence[tuple[str, str, str]]]
-"""Severity, code and id of what the report lists about a line."""
+Note = tuple[str, str, str]
+"""Severity, code and id of a loss or finding at a line."""
 
 
 def page(found: Sequence[Assessment]) -> str:
     """The report on assessed pipelines; the same for the same pipelines."""
     rows = sorted((entry for one in found for entry in entries(one)), key=_worst_first)
     sections = [_Section(number, entry) for number, entry in enumerate(rows, 1)]
-    targets = " and ".join(_NAMES[name] for name in counts(found))
-    title = f"{_count(len(found), 'pipeline')} to {targets or 'no target'}"
+    targets = ", ".join(_NAMES[name] for name in counts(found))
+    title = f"{count(len(found), 'pipeline')} to {targets or 'no target'}"
     head = tag(
         "head",
         tag("meta", charset="utf-8"),
@@ -35,7 +36,7 @@ def page(found: Sequence[Assessment]) -> str:
         tag("title", f"Translation report: {title}"),
         tag("style", Markup(Path(__file__).with_name("report.css").read_text())),
     )
-    steps = _count(sum(one.steps for one in found), "step")
+    steps = count(sum(one.steps for one in found), "step")
     body = tag(
         "body",
         tag("a", "Skip to the pipelines", class_="skip", href="#details"),
@@ -118,16 +119,16 @@ def _reasons(rows: Iterable[Entry]) -> Iterator[Markup]:
     if not seen:
         return
     yield tag("h2", "Losses by code")
-    head = _row("th", "Code", "Severity", "Meaning", "Losses", "Pipelines", scope="col")
+    head = _row("th", "Code", "Severity", "Losses", "Pipelines", "Meaning", scope="col")
     ordered = sorted(seen, key=lambda one: (_SEVERITIES.index(one[0]), -len(seen[one]), one[1]))
     lines = [
         tag(
             "tr",
             tag("th", tag("code", code), scope="row"),
             tag("td", _badge(severity)),
-            tag("td", CODES.get(code, "")),
             _number(len(seen[severity, code])),
             _number(len({id(entry.assessment) for entry in seen[severity, code]})),
+            tag("td", CODES.get(code, "")),
         )
         for severity, code in ordered
     ]
@@ -145,7 +146,7 @@ class _Section:
         entry = self.entry
         facts = (
             f"{_NAMES[entry.assessment.format]} to {_NAMES[entry.target]}",
-            _count(entry.assessment.steps, "step"),
+            count(entry.assessment.steps, "step"),
             entry.assessment.source,
         )
         return tag(
@@ -219,37 +220,32 @@ class _Section:
 
     def _files(self) -> Iterator[Markup]:
         entry = self.entry
-        source: dict[int, list[tuple[str, str, str]]] = defaultdict(list)
-        target: dict[int, list[tuple[str, str, str]]] = defaultdict(list)
+        source: dict[int, list[Note]] = defaultdict(list)
+        target: dict[int, list[Note]] = defaultdict(list)
         for number, (finding, line) in enumerate(entry.findings):
             source[line].append((finding.severity, finding.code, f"{self.id}f{number}"))
         for number, one in enumerate(entry.losses):
             note = (one.loss.severity, one.loss.code, f"{self.id}l{number}")
             source[one.source_line].append(note)
             target[one.target_line].append(note)
-        names = (
-            ("Source", f"{_NAMES[entry.assessment.format]}: {entry.assessment.source}", source),
-            ("Translation", _NAMES[entry.target], target),
-        )
+        read = f"{_NAMES[entry.assessment.format]}: {entry.assessment.source}"
         panes = [
-            tag(
-                "div",
-                tag("h5", f"{kind}: {name}" if kind == "Translation" else name),
-                _scrollable(
-                    f"{kind} of {entry.name} to {entry.target}",
-                    tag("code", *_lines(text, f"{self.id}{kind[0].lower()}", notes)),
-                    element="pre",
-                ),
-            )
-            for kind, name, notes in names
-            if (text := self._text(kind.lower() if kind == "Source" else "target"))
+            *self._pane("source", read, source),
+            *self._pane("target", f"Translation: {_NAMES[entry.target]}", target),
         ]
         if panes:
             yield tag("h4", "Source and translation")
             yield tag("div", *panes, class_="files")
 
+    def _pane(self, file: str, title: str, notes: Mapping[int, Sequence[Note]]) -> Iterator[Markup]:
+        """A file with line numbers, if there is one."""
+        if text := self._text(file):
+            code = tag("code", *_lines(text, f"{self.id}{file[0]}", notes))
+            label = f"{file} of {self.entry.name} to {self.entry.target}"
+            yield tag("div", tag("h5", title), _scrollable(label, code, element="pre"))
 
-def _lines(text: str, prefix: str, notes: Notes) -> Iterator[Markup]:
+
+def _lines(text: str, prefix: str, notes: Mapping[int, Sequence[Note]]) -> Iterator[Markup]:
     """One element per line. A line with notes has an id, and a link to each note."""
     for number, line in enumerate(text.removesuffix("\n").split("\n"), 1):
         shown = line.expandtabs(4)
@@ -291,7 +287,3 @@ def _scrollable(label: str, content: Markup, element: str = "div", class_: str =
     return tag(
         element, content, class_=f"{class_} scroll", tabindex="0", role="group", aria_label=label
     )
-
-
-def _count(number: int, thing: str) -> str:
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
