@@ -277,7 +277,7 @@ def test_asynchronous_server_calls(asked: str, tmp_path: Path) -> None:
 
 
 def test_calls_in_the_flow_body_are_steps(tmp_path: Path) -> None:
-    """Output is info; tasks that a function of another module gets are followed."""
+    """Output of constants is info; tasks that a function of another module gets are followed."""
     (tmp_path / "helping.py").write_text(
         "def count(rows):\n    pass\n\ndef go(task, x):\n    task(x)\n\n"
         "class Metrics:\n    def push(self, rows): pass\n"
@@ -308,6 +308,7 @@ def test_calls_in_the_flow_body_are_steps(tmp_path: Path) -> None:
         "Condition",
         "notify",
         "count",
+        "info",
         "notify-2",
         "two",
         "push",
@@ -317,9 +318,30 @@ def test_calls_in_the_flow_body_are_steps(tmp_path: Path) -> None:
         (loss.severity, loss.code, lines[int(loss.place.rpartition(":")[2]) - 1].strip())
         for loss in losses
     ] == [
-        ("info", "output", "logging.getLogger().info('bad %s', rows)"),
         ("info", "output", "sys.stderr.write('bad')"),
         ("changed", "nearby-file", "@flow"),
+    ]
+
+
+def test_printed_results_are_steps_and_other_output_is_info(tmp_path: Path) -> None:
+    file = tmp_path / "flow.py"
+    file.write_text(
+        f"from prefect import get_run_logger\n{IMPORTS}{TASKS}@flow\ndef f(x: str):\n"
+        "    logger = get_run_logger()\n"
+        "    print('starts with', x)\n    logger.info('found %s', one(x))\n"
+        "    rows = one(x)\n    print(f'{rows} of {x}')\n    two(rows)\n    rows.info('own')\n"
+    )
+    ((pipeline, losses),) = trace(file)
+    assert [step.name for step in pipeline.steps] == [
+        *("one", "info", "one-2", "print", "two", "info-2")
+    ]
+    info, printed = pipeline.step("info"), pipeline.step("print")
+    assert isinstance(info, PythonStep)
+    assert isinstance(printed, PythonStep)
+    assert "logger.info('found %s', one_result)" in info.function.code
+    assert "print(f'{rows} of {x}')" in printed.function.code
+    assert [loss.what for loss in losses if loss.code == "output"] == [
+        "print(): output of the flow body is not carried over"
     ]
 
 

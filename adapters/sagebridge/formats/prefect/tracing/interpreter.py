@@ -23,6 +23,8 @@ from sagebridge.formats.prefect.recording.symbols import (
     TaskStateUsed,
     UnsupportedValue,
     is_symbol,
+    leaves,
+    result_step,
 )
 from sagebridge.formats.prefect.source.names import loaded_names, stored_names
 from sagebridge.formats.prefect.source.purity import UNKNOWN, resolved
@@ -226,15 +228,21 @@ class Interpreter(Branches):
             frame.set(one, found if len(results) == 1 else found[one])
 
     def _is_output(self, node: ast.stmt, frame: Frame, *, report: bool = True) -> bool:
-        """Whether a statement only prints or logs; its tasks are called."""
+        """Whether a statement only prints or logs.
+
+        Its tasks are called. A step prints results of steps, often the only trace of them; what is
+        known before the run, or is a parameter of it, is not worth a step.
+        """
         match node:
             case ast.Expr(value=ast.Call() as call) if what := output(call, frame, self):
                 if report:
-                    for part in (*call.args, *(keyword.value for keyword in call.keywords)):
-                        if self.engine.calls(part, frame.scope):
-                            self.lifted(part, frame)
-                    said = f"{what}: output of the flow body is not carried over"
-                    self.trace.report("output", "info", said, line=node.lineno)
+                    made = self.lifted(call, frame)
+                    values = (leaf for one in frame.used([made]) for leaf in leaves(one))
+                    if not self.no_code and any(map(result_step, values)):
+                        self.code_of([at(ast.Expr(made), node)], frame)
+                    else:
+                        said = f"{what}: output of the flow body is not carried over"
+                        self.trace.report("output", "info", said, line=node.lineno)
                 return True
             case ast.If(body=body, orelse=orelse) if not self.engine.calls(node, frame.scope):
                 inner = [one for one in (*body, *orelse) if not isinstance(one, ast.Pass)]

@@ -7,7 +7,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from sagebridge.formats.prefect.recording.code_steps import Frame
-from sagebridge.formats.prefect.recording.symbols import RunTimeValueUsed
+from sagebridge.formats.prefect.recording.symbols import RunTimeValueUsed, is_symbol
 from sagebridge.formats.prefect.source.purity import UNKNOWN, resolved
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ def output(node: ast.Call, frame: Frame, known: Expressions) -> str:
                 with_logger = known.native(owner, frame)
             except (RunTimeValueUsed, Exception):  # noqa: BLE001
                 return ""
+        if is_symbol(with_logger):
+            return ""
         if isinstance(with_logger, logging.Logger | logging.LoggerAdapter):
             return f"logger.{node.func.attr}()"
     match node.func:
