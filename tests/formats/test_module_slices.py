@@ -328,6 +328,32 @@ def test_written_file_comes_back_equal(engine: str, tmp_path: Path) -> None:
     assert again.partition("\n")[2] == text.partition("\n")[2]
 
 
+@pytest.mark.parametrize("engine", ["prefect", pytest.param("airflow", marks=pytest.mark.airflow)])
+def test_task_that_other_code_calls_is_written_once(engine: str, tmp_path: Path) -> None:
+    average = "def average(rows):\n    return mean(rows)"
+    mean = "from statistics import mean"
+    last = "def last(rows):\n    return rows[-1]"
+    tasks = f"{mean}\nfrom prefect import task\n\n@task\n{average}\n\n@task(retries=2)\n{last}\n"
+    either = "def either(rows):\n    return average(rows) or last(rows)"
+    functions = (
+        Function("last", last, last),
+        Function("average", average, module=f"{mean}\n\n\n{average}"),
+        Function("either", either, module=f"{tasks}\n{either}"),
+    )
+    steps = tuple(step(one.name, one) for one in functions)
+    text = sagebridge.write(Pipeline(name="p", steps=steps, parameters=()), engine).text
+    assert [text.count(f"def {name}(") for name in ("last", "average")] == [1, 1]
+    assert "average.fn," in text
+    file = tmp_path / "p.py"
+    file.write_text(text)
+    back, losses = sagebridge.read(file)
+    assert losses == ()
+    assert [one.function.code for one in back.steps if isinstance(one, PythonStep)] == [
+        one.code for one in functions
+    ]
+    assert sagebridge.write(back, engine).text.partition("\n")[2] == text.partition("\n")[2]
+
+
 def test_settings_without_counterpart_in_airflow_are_losses() -> None:
     hooks = (Hook("crashed", function("helper"), "prefect"),)
     one = step("late", function("late"), engine=EngineSettings(tags=("x",), hooks=hooks))

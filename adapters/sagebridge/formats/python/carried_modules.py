@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from sagebridge.formats.python.engine_imports import for_engine
+from sagebridge.formats.python.engine_imports import for_engine, original
 from sagebridge.formats.python.statement_text import (
     GUARD,
     guarded,
     guarded_imports,
     joined,
+    plain_definition,
     split_imports,
     statement_text,
 )
@@ -63,15 +64,20 @@ class CarriedModules:
     ) -> CarriedModules:
         """The modules of functions in a file of an engine; names that clash are renamed.
 
-        ``order`` has the position of each name in the source.
+        ``order`` has the position of each name in the source. A function that is a task in another
+        module is written once, as that task.
         """
         result = cls()
+        functions = list(functions)
+        tasks: dict[str, str] = {}
+        for module in dict.fromkeys(one.module for one in functions if one.module):
+            tasks |= _tasks(statements(module))
         sequences: list[list[str]] = []
         known: dict[str, list[str]] = {}
         for one in functions:
             if not one.module or identity(one) in result.names:
                 continue
-            module, name = one.module, one.name
+            module, name = _with_tasks(one.module, tasks) if tasks else one.module, one.name
             while clash := _clash(module, known):
                 new = free_name(clash, {*known, *_all_names(module)})
                 module = _renamed(module, clash, new)
@@ -100,6 +106,12 @@ class CarriedModules:
         return frozenset().union(*map(bound_names, self.texts))
 
     @cached_property
+    def tasks(self) -> dict[str, str]:
+        """The names of Prefect tasks, by the code of their functions."""
+        found = _tasks(original(text) for text in self.texts)
+        return {code: min(bound_names(text)) for code, text in found.items()}
+
+    @cached_property
     def imported(self) -> Mapping[str, tuple[str, str]]:
         """The module and name of each name that is imported at the top."""
         found: dict[str, tuple[str, str]] = {}
@@ -112,6 +124,34 @@ class CarriedModules:
             elif isinstance(node, ast.Import):
                 found |= {one.asname or one.name: (one.name, "") for one in node.names}
         return found
+
+
+def _tasks(texts: Iterable[str]) -> dict[str, str]:
+    """The functions that Prefect's ``@task`` decorates: their code without it, and their text."""
+    imported: set[str] = set()
+    found: dict[str, str] = {}
+    for text in texts:
+        match ast.parse(text).body[0]:
+            case ast.ImportFrom(module="prefect", names=names):
+                imported |= {one.asname or one.name for one in names if one.name == "task"}
+            case (ast.FunctionDef() | ast.AsyncFunctionDef()) as node if node.decorator_list:
+                nodes = (it for one in node.decorator_list for it in ast.walk(one))
+                if {one.id for one in nodes if isinstance(one, ast.Name)} <= imported:
+                    found[_code(node)] = text
+    return found
+
+
+def _code(node: ast.stmt) -> str:
+    """The code of a statement; of a function, without its decorators."""
+    return ast.unparse(plain_definition(node, decorators=False))
+
+
+def _with_tasks(module: str, tasks: Mapping[str, str]) -> str:
+    """A module with the functions that are tasks in another module as these tasks."""
+    own = statements(module)
+    if "task" in _bindings(own):
+        return module
+    return joined([tasks.get(_code(ast.parse(text).body[0]), text) for text in own])
 
 
 def identity(function: Function) -> tuple[str, str, str]:

@@ -20,7 +20,15 @@ from sagebridge.formats.python.carried_modules import (
 )
 from sagebridge.formats.python.engine_imports import for_engine
 from sagebridge.formats.python.function_source import renamed
-from sagebridge.formats.python.source_code import Expressions, Names, array, call, layout, source
+from sagebridge.formats.python.source_code import (
+    Expressions,
+    Names,
+    array,
+    attribute,
+    call,
+    layout,
+    source,
+)
 from sagebridge.formats.python.statement_text import blank_lines, joined, sorted_imports
 from sagebridge.model.code_steps import AwsCallStep, CarriedStep, PythonStep, StubStep
 from sagebridge.model.dependencies import HELPERS, Dependency
@@ -94,7 +102,7 @@ class Functions:
         for one in functions:
             if one.imported_from:
                 self.libraries.setdefault(one.imported_from, {})[one.name] = None
-            elif not one.module and one.code:
+            elif not one.module and one.code and one.code not in self.modules.tasks:
                 found.setdefault(one.code, one)
         used = {code: _builtins_in(function) for code, function in found.items()}
         library_names = frozenset().union(*self.libraries.values())
@@ -131,11 +139,15 @@ class Functions:
         if function.imported_from:
             clash = function.name in self.modules.bound
             return ast.Name(f"sagebridge_{function.name}" if clash else function.name, ast.Load())
+        tasks = self.modules.tasks
         if function.module:
-            return ast.Name(self.modules.names[identity(function)], ast.Load())
-        if not function.code:  # a builtin
-            return ast.Name(function.name, ast.Load())
-        return ast.Name(self._functions[function.code].name, ast.Load())
+            name = self.modules.names[identity(function)]
+        elif not function.code:  # a builtin
+            name = function.name
+        else:
+            name = tasks.get(function.code) or self._functions[function.code].name
+        found = ast.Name(name, ast.Load())
+        return attribute(found, "fn") if name in tasks.values() else found
 
     def imports(self) -> Iterator[str]:
         """The imports of library functions."""
