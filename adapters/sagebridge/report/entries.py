@@ -61,7 +61,9 @@ class Source:
         match = _FILE_LINE.fullmatch(loss.place)
         if match:
             return int(match[2]) if Path(match[1]) == Path(file) and self.text else 0
-        return _line_with(self.text, dumps(step)) if step else 0
+        name = re.escape(step)
+        named = re.compile(rf"(?:task_id|name)\s*=\s*(['\"]){name}\1|\bdef {name}\(")
+        return _first_line(self.text, named) if step else 0
 
     def line_at(self, pointer: str, otherwise: int) -> int:
         """The line of a pointer's value in a definition."""
@@ -113,11 +115,10 @@ class Entry:
         for number, line in enumerate(text.split("\n"), 1):
             if line.strip() == comment:
                 return number
-        if not step:
+        if not step or self.target != "sagemaker":
             return 0
-        if self.target != "sagemaker":
-            return _line_with(text, dumps(step))
-        return _line_with(text, f'"Name": {dumps(step)}', after='"Steps": [')
+        named = re.compile(re.escape(f'"Name": {dumps(step)}'))
+        return _first_line(text, named, text.find('"Steps": ['))
 
     @cached_property
     def findings(self) -> tuple[tuple[Finding, int], ...]:
@@ -218,8 +219,7 @@ def _source(one: Assessment) -> Source:
     return Source()
 
 
-def _line_with(text: str, wanted: str, *, after: str = "") -> int:
-    """The first line that contains a string, below the first line with another one."""
-    lines = text.split("\n")
-    start = next((at for at, line in enumerate(lines) if after in line), 0)
-    return next((at + 1 for at, line in enumerate(lines) if at >= start and wanted in line), 0)
+def _first_line(text: str, wanted: re.Pattern[str], start: int = 0) -> int:
+    """The line of the first match after an offset; 0 if there is none."""
+    match = wanted.search(text, max(start, 0))
+    return text.count("\n", 0, match.start()) + 1 if match else 0
