@@ -11,6 +11,7 @@ from sagebridge.authoring import public_names
 from sagebridge.authoring.pipeline_builder import StepHandle
 from sagebridge.authoring.public_names import *  # noqa: F403 - its __all__ lists them
 from sagebridge_operators.prefect.cancellation_hooks import stop_jobs
+from sagebridge_operators.prefect.pipeline_flow import pipeline_flow
 from sagebridge_operators.prefect.step_functions import (
     FUNCTIONS,
     aws_call,
@@ -30,6 +31,7 @@ __all__ = [
     "condition",
     "finish",
     "for_each",
+    "pipeline_flow",
     "python",
     "shell",
     "step",

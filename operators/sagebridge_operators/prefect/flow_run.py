@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -23,7 +24,7 @@ from sagebridge.authoring.step_arguments import RETRIES, RETRY_DELAY
 from sagebridge.errors import SagebridgeError, UsageError
 from sagebridge.model.expressions import Get, properties_of, references
 from sagebridge.model.for_each import ForEachStep, body_owners
-from sagebridge.model.pipeline import Pipeline, Step
+from sagebridge.model.pipeline import Pipeline, Step, walk
 from sagebridge.model.values import Value
 from sagebridge_operators.lifecycle.attempt import Attempt
 from sagebridge_operators.lifecycle.drive import StepDriver
@@ -72,10 +73,11 @@ hide_expected_tracebacks()
 
 
 class _BodyRun(NamedTuple):
-    """One run of a flow's body; Prefect creates a context for each."""
+    """One run of a flow's body; Prefect creates a context for each. ``outer`` called it."""
 
     context: Any
     flow: FlowRun
+    outer: _BodyRun | None
 
 
 _BODY_RUN: ContextVar[_BodyRun | None] = ContextVar("sagebridge_flow_run", default=None)
@@ -90,16 +92,24 @@ def current() -> PipelineBuilder:
         raise UsageError(
             "steps must be declared inside a flow, a function with Prefect's @flow decorator"
         )
-    attempt = _BODY_RUN.get()
-    if attempt is None or attempt.context is not context:
-        attempt = _BodyRun(context, FlowRun(context))
-        _BODY_RUN.set(attempt)
-    return attempt.flow
+    found = _body_run(context)
+    if found is None:
+        found = _BodyRun(context, FlowRun(context), _BODY_RUN.get())
+        _BODY_RUN.set(found)
+    return found.flow
+
+
+def _body_run(context: Any) -> _BodyRun | None:
+    """The run of a flow's body. Later subflows, which have ended, may hide it."""
+    found = _BODY_RUN.get()
+    while found is not None and found.context is not context:
+        found = found.outer
+    return found
 
 
 def _value_of(expression: Value) -> Any:
     """The value of an expression in the running flow. Raises UsageError."""
-    attempt = _BODY_RUN.get()
+    attempt = _body_run(FlowRunContext.get()) or _BODY_RUN.get()
     if attempt is None:
         raise UsageError("an expression has a value only in a flow with steps, after finish()")
     return attempt.flow.value_of(expression)
@@ -134,6 +144,7 @@ class FlowRun(PipelineBuilder):
         self._active: dict[StepKey, StepDriver | ForEachRun] = {}
         self._waiting: set[StepKey] = set()
         self._finished = False
+        self._thread = threading.get_ident()
         self._misuse: UsageError | None = None
         self._found: dict[StepKey, Mapping[str, Any]] = {}
         self._ended: SimpleQueue[StepKey] = SimpleQueue()
@@ -145,6 +156,23 @@ class FlowRun(PipelineBuilder):
         # The task is submitted later, outside the `with tags(…)` block around this call.
         self._tags[step.name] = {*TagsContext.get().current_tags, *tags_of(step.engine)}
         return super().add(step)
+
+    def step(self, type_: str, name: str, **given: Any) -> StepHandle:
+        return super().step(type_, name, **step_values.with_results(given))
+
+    def python(self, name: str, function: Any, **given: Any) -> StepHandle:
+        return super().python(name, function, **step_values.with_results(given))
+
+    def shell(self, name: str, command: Value, **given: Any) -> StepHandle:
+        return super().shell(name, **step_values.with_results({"command": command, **given}))
+
+    def aws_call(self, name: str, service: str, operation: str = "", **given: Any) -> StepHandle:
+        return super().aws_call(name, service, operation, **step_values.with_results(given))
+
+    def outputs(self) -> dict[str, Any]:
+        """The outputs of each step that succeeded, by its name."""
+        found = {one.name: self._outputs_of(one.name) for one in walk(self._pipeline)}
+        return {name: one for name, one in found.items() if one is not None}
 
     def finish(self) -> dict[str, Any] | State:
         """Runs the remaining steps; returns the result or failed state of the flow."""
@@ -161,17 +189,24 @@ class FlowRun(PipelineBuilder):
 
     def decide(self, condition: str) -> bool:
         """Runs the steps declared so far until the condition has a result; returns it."""
+        return bool(self._run_until(condition, f"condition {condition!r}")["outcome"])
+
+    def _run_until(self, name: str, what: str) -> dict[str, Any]:
+        """Runs the steps declared so far until one has ended; returns its outputs.
+
+        Raises UsageError in the body of a ForEach, and ExecutionFailed if there are no outputs.
+        """
         for (step, field), names in self.inner.items():
             if field == "body" and any(names is one for one in self._open):
                 problem = f"the flow would wait in the body of {step!r}, which is not complete"
-                raise self._misused(f"condition {condition!r}: {problem}; decide it before")
-        self._run(until=condition)
-        outputs = self._outputs_of(condition)
+                raise self._misused(f"{what}: {problem}; decide it before")
+        self._run(until=name)
+        outputs = self._outputs_of(name)
         if outputs is None:
             self._run()
             self._end()
-            raise ExecutionFailed(self._status().reason or f"condition {condition!r} has no result")
-        return bool(outputs["outcome"])
+            raise ExecutionFailed(self._status().reason or f"{what} has no result")
+        return outputs
 
     def properties(self, step: str) -> Any:
         """The outputs of a step: references, from which later steps follow; after finish() values.
@@ -184,11 +219,21 @@ class FlowRun(PipelineBuilder):
         return step_values.value_at(self.properties_found(reference._get), reference._tokens)
 
     def ended_future(self, reference: Get) -> Any:
-        """The future of the task run of an ended step. Raises UsageError if it has not ended."""
+        """The future of the task run of a step. Raises UsageError if it has not ended.
+
+        The thread of the flow runs the steps declared so far, until it has ended.
+        """
         key = StepKey(reference.name)
+        loop = body_owners(self.pipeline()).get(reference.name)
+        can_wait = not self._finished and threading.get_ident() == self._thread and loop is None
+        if can_wait and key.step in self.steps and not self._has_ended(key):
+            self._run_until(key.step, f"step {key.step!r}")
         if key not in self._futures or key in self._waiting:
-            why = "it has no value yet, as the step has not ended; use it after finish()"
-            if (loop := body_owners(self.pipeline()).get(reference.name)) is not None:
+            why = (
+                "it has no value yet, as the step has not ended; call wait() of the step first, or "
+                "use it after finish()"
+            )
+            if loop is not None:
                 output = f"Steps.{loop}.IterationOutputs[0].{reference.name}"
                 why = f"it has a value for each item of {loop!r}, such as {output}"
             elif self._finished:

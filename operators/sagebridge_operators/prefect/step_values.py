@@ -26,13 +26,31 @@ from sagebridge.model.expressions import (
     Token,
     properties_of,
 )
-from sagebridge.model.values import Value
+from sagebridge.model.values import Strict, Value
+from sagebridge.model.visit import nodes, rebuild
 from sagebridge_operators.lifecycle.masking import mask
 from sagebridge_operators.lifecycle.outputs import look_up, path_text
 from sagebridge_operators.run_errors import Unresolvable
 
 if TYPE_CHECKING:
     from sagebridge_operators.prefect.flow_run import FlowRun
+
+
+def with_results(given: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of a step with the results of task runs in place of their futures."""
+
+    def result(node: Any) -> Any:
+        return node.result() if _is_future(node) else node
+
+    return {
+        name: rebuild(value, result) if any(map(_is_future, nodes(value))) else value
+        for name, value in given.items()
+    }
+
+
+def _is_future(value: object) -> bool:
+    """Whether a value is the future of a task run. References and steps are registered as such."""
+    return isinstance(value, PrefectFuture) and not isinstance(value, Strict | StepHandle)
 
 
 class PropertyFuture(PrefectFuture[Any]):  # type: ignore[misc]
