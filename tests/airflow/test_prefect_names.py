@@ -42,6 +42,7 @@ from sagebridge_operators.airflow.prefect_names import (
     unmapped,
     wait,
 )
+from sagebridge_operators.airflow.prefect_names.stores import secret
 from sagebridge_operators.lifecycle.user_code.run_context import RunContext, in_run
 
 pytestmark = pytest.mark.airflow
@@ -279,6 +280,24 @@ def test_stores_are_variables_and_connections(monkeypatch: pytest.MonkeyPatch) -
         AwsCredentials.load("absent")
     session = AwsCredentials(aws_access_key_id="k", aws_secret_access_key="s").get_boto3_session()
     assert session.get_credentials().access_key == "k"
+
+
+def test_secrets_of_stores_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_SHOP", "http://user:token@shop")
+    monkeypatch.setenv("AIRFLOW_VAR_API", '{"api_key": "k-1", "url": "u"}')
+    monkeypatch.setenv("AIRFLOW_VAR_API_KEY", "k-2")
+    run = context({})
+    with in_run(run):
+        Secret.load("shop")
+        Variable.get("api")
+        Variable.get("api_key")
+    found = {
+        "token": ("Secret", "shop"),
+        "k-1": ("Variable", "api", "api_key"),
+        "k-2": ("Variable", "api_key"),
+    }
+    assert run.secrets == found
+    assert [secret(one) for one in found.values()] == list(found)
 
 
 def test_async_code_awaits_what_other_code_calls(monkeypatch: pytest.MonkeyPatch) -> None:

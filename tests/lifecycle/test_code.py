@@ -32,6 +32,8 @@ from sagebridge.model.pipeline import Step
 from sagebridge_operators.lifecycle.objects import Folder
 from sagebridge_operators.lifecycle.opening import first_attempt
 from sagebridge_operators.lifecycle.records import ExecutionRecords
+from sagebridge_operators.lifecycle.step_task import EngineRun
+from sagebridge_operators.lifecycle.user_code.kept_secrets import report_secret
 from sagebridge_operators.run_errors import NotRunnable, StepFailed, StepStopped, Unresolvable
 from tests.lifecycle.conftest import EXECUTION, Find, Make
 
@@ -131,6 +133,81 @@ def test_circular_return_value_is_rejected(make: Make) -> None:
     circle.append(circle)
     with pytest.raises(StepFailed, match="contains itself"):
         make(python(), function=lambda: circle).run()
+
+
+TOKEN = "s3cr3t-token"
+
+
+def reads_token(result: Callable[[], Any]) -> Callable[[], Any]:
+    """A function that reads a secret, as those of the other engine's names do."""
+
+    def function() -> Any:
+        report_secret(TOKEN, "Secret", "shop")
+        report_secret({"user": "u", "api_key": "k-1234"}, "Variable", "api", every=False)
+        print(f"the token is {TOKEN}")
+        return result()
+
+    return function
+
+
+def test_secret_in_a_result_is_kept_as_a_reference(
+    make: Make, record: Find, caplog: pytest.LogCaptureFixture
+) -> None:
+    loaded: list[Any] = []
+    given: list[Any] = []
+
+    def load(reference: Any) -> Any:
+        loaded.append(tuple(reference))
+        return {"Secret": TOKEN, "Variable": "k-1234"}[reference[0]]
+
+    def show(*args: Any) -> Any:
+        given.extend(args)
+        return args[0]
+
+    result = {"header": f"Bearer {TOKEN}", "keys": (TOKEN, "k-1234", "u"), "rows": 3}
+    caplog.set_level(logging.INFO)
+    outputs = make(python(), function=reads_token(lambda: result)).run()
+    header = {"__sagebridge__": "secret", "value": ["Bearer ", ["Secret", "shop"], ""]}
+    assert outputs["return_value"]["header"] == header
+    before = properties_of("Train").return_value
+    path = join("/", before["keys"][0], before["rows"])
+    step = replace(python(before["header"], before["keys"], path), name="Show")
+    engine = EngineRun(secret=load)
+    shown: list[Any] = []
+    again = make(
+        step, {"Train": outputs}, function=show, engine_run=engine, on_request=shown.append
+    ).run()
+    assert given == [f"Bearer {TOKEN}", (TOKEN, "k-1234", "u"), f"{TOKEN}/3"]
+    assert set(loaded) == {("Secret", "shop"), ("Variable", "api", "api_key")}
+    assert again["return_value"] == header
+    assert shown[0]["args"][0] == "Bearer ***"
+    for text in (outputs, again, record(), shown, caplog.text):
+        assert TOKEN not in str(text)
+
+
+def test_secret_in_an_error_is_masked(
+    make: Make, record: Find, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail() -> None:
+        raise ValueError(f"401 for {TOKEN}")
+
+    caplog.set_level(logging.INFO)
+    with pytest.raises(StepFailed, match=r"^ValueError: 401 for \*\*\*$"):
+        make(python(), function=reads_token(fail)).run()
+    assert record().reason == "ValueError: 401 for ***"
+    assert TOKEN not in caplog.text
+
+
+def test_secret_that_cannot_be_kept_fails_the_step(make: Make) -> None:
+    with pytest.raises(StepFailed, match="contains the secret 'shop'"):
+        make(python(), function=reads_token(lambda: Path(f"/data/{TOKEN}"))).run()
+
+
+def test_secret_of_a_step_is_only_given_to_functions(make: Make) -> None:
+    outputs = make(python(), function=reads_token(lambda: TOKEN)).run()
+    step = replace(shell(join(" ", "login", properties_of("Train").return_value)), name="Show")
+    with pytest.raises(StepFailed, match="can only be an argument of a Python function"):
+        make(step, {"Train": outputs}).run()
 
 
 class LineLog:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from sagebridge.model.engine_names import AIRFLOW, offered_names
+from sagebridge.model.pipeline import Pipeline
+from sagebridge_operators.lifecycle.user_code.run_context import RunContext, in_run
 from tests.faulty_aws.server import FaultyAws
 
 pytestmark = pytest.mark.prefect
@@ -77,6 +80,24 @@ def test_connections_come_from_blocks_and_the_environment(
     )
     with pytest.raises(AirflowNotFoundException, match="create the Secret block 'no-such'"):
         Connection.get("no_such")
+
+
+def test_secrets_of_stores_are_reported(server: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sagebridge_operators.prefect.airflow_names import Connection, Variable
+    from sagebridge_operators.prefect.airflow_names.stores import secret
+
+    uri = "http://user:p%404@shop?api_key=k-1&a=b"
+    monkeypatch.setenv("AIRFLOW_CONN_SHOP", uri)
+    monkeypatch.setenv("AIRFLOW_VAR_LIMIT", "5")
+    monkeypatch.setenv("AIRFLOW_VAR_API_KEY", '{"a": "k-2"}')
+    more: Any = [datetime.now(UTC), datetime.now(UTC), {}, "Load", None, 1, 0, None, None]
+    run = RunContext("prefect", Pipeline("sales"), "abc", "1", *more)
+    with in_run(run):
+        found = Connection.get("shop")
+        Variable.get("limit")
+        Variable.get("api_key", deserialize_json=True)
+    assert set(run.secrets) == {"p@4", "k-1", found.get_uri(), '{"a": "k-2"}', "k-2"}
+    assert [secret(one) for one in run.secrets.values()] == list(run.secrets)
 
 
 @given(TEXTS, TEXTS, TEXTS, some.none() | some.integers(1, 65535), some.booleans())

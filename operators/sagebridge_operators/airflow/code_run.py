@@ -32,7 +32,15 @@ def engine_run(operator: StepOperator, context: Context) -> EngineRun:
         context=lambda run: code_context(context, run),
         render=lambda text: _rendered(operator, context, text),
         runs=DagRuns(),
+        secret=_secret,
     )
+
+
+def _secret(reference: Sequence[str]) -> Any:
+    # Imported here: only code that was written for Prefect needs it.
+    from sagebridge_operators.airflow.prefect_names.stores import secret
+
+    return secret(reference)
 
 
 def _rendered(operator: StepOperator, context: Context, text: str) -> Any:

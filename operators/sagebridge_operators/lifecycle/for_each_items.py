@@ -15,6 +15,7 @@ from sagebridge_operators.lifecycle.masking import mask
 from sagebridge_operators.lifecycle.outages import patiently
 from sagebridge_operators.lifecycle.records import ExecutionRecords
 from sagebridge_operators.lifecycle.resolve import Resolver
+from sagebridge_operators.lifecycle.user_code.kept_secrets import masked
 from sagebridge_operators.lifecycle.user_code.values import TAG, escaped, inside, untagged
 from sagebridge_operators.run_errors import StepFailed
 
@@ -107,7 +108,7 @@ def shown_item(item: Any) -> str:
 
     Values whose name looks secret are masked.
     """
-    text = item if isinstance(item, str) else json.dumps(mask(untagged(item)))
+    text = item if isinstance(item, str) else json.dumps(mask(untagged(masked(item))))
     return text[:LARGEST_ITEM]
 
 

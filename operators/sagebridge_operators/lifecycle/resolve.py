@@ -22,7 +22,14 @@ from sagebridge.model.expressions import (
 from sagebridge.model.values import ABSENT, Value
 from sagebridge_operators.lifecycle.execution import Execution
 from sagebridge_operators.lifecycle.outputs import look_up, path_text, property_of
-from sagebridge_operators.lifecycle.user_code.values import escaped, inside, printable, untagged
+from sagebridge_operators.lifecycle.user_code.values import (
+    escaped,
+    has_references,
+    inside,
+    joined,
+    printable,
+    untagged,
+)
 from sagebridge_operators.run_errors import StepFailed, Unresolvable
 
 Upstream = Callable[[str], Mapping[str, Any] | None]
@@ -65,7 +72,7 @@ class Resolver:
                 rendered = self.render(text)  # a dict, if Airflow renders templates as objects
                 return escaped(rendered) if self.tagged else rendered
             case Join(values=values, on=on):
-                return ("" if on is ABSENT else on).join(self._text(item) for item in values)
+                return joined([self._text(item) for item in values], "" if on is ABSENT else on)
             case JsonGet():
                 found = self._json_get(value)
                 return escaped(found) if self.tagged else found
@@ -77,8 +84,11 @@ class Resolver:
                 return [self(item) for item in value]
         return value
 
-    def _text(self, value: Value) -> str:
+    def _text(self, value: Value) -> Any:
+        """A string, or a tagged one with secrets for the arguments of a function."""
         found = self._get(value) if isinstance(value, Get) else self(value)
+        if self.tagged and has_references(found):
+            return found
         if found is None and isinstance(value, Get) and value.root == "Parameters":
             return "None"  # as Jinja and Python write it: a definition has no such parameter
         return text_of(printable(found))

@@ -35,6 +35,7 @@ class EngineRun:
         render: renders a template instead of sagebridge, as Airflow itself does in a DAG.
         runs: the other runs of the engine.
         facts: more values, for the engine's own modules.
+        secret: returns a secret by its store, name and keys.
     """
 
     run_id: str = ""
@@ -43,6 +44,7 @@ class EngineRun:
     render: Callable[[str], Any] | None = None
     runs: PipelineRuns | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
+    secret: Callable[[Sequence[str]], Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

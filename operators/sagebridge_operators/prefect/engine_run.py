@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from prefect.settings import PREFECT_UI_URL
@@ -32,6 +32,7 @@ def engine_run(info: Any) -> EngineRun:
         scheduled=info.expected_start_time,
         context=_airflow_context,
         runs=FlowRuns(),
+        secret=_secret,
         facts={
             "conf": dict(info.parameters or {}),
             "scheduled_by_deployment": info.auto_scheduled,
@@ -45,6 +46,12 @@ def _airflow_context(run: RunContext) -> Mapping[str, Any]:
     from sagebridge_operators.prefect.airflow_names.context import airflow_context
 
     return airflow_context(run)
+
+
+def _secret(reference: Sequence[str]) -> Any:
+    from sagebridge_operators.prefect.airflow_names.stores import secret
+
+    return secret(reference)
 
 
 def retry_delay(settings: EngineSettings, given: Any) -> Any:

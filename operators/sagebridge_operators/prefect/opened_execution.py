@@ -39,6 +39,7 @@ from sagebridge_operators.lifecycle.outputs import (
 )
 from sagebridge_operators.lifecycle.recorded_pipeline import recorded_definition
 from sagebridge_operators.lifecycle.retry import Retry
+from sagebridge_operators.lifecycle.user_code.kept_secrets import masked
 from sagebridge_operators.lifecycle.user_code.values import untagged
 from sagebridge_operators.prefect.flow_backends import (
     backend_folders,
@@ -220,7 +221,7 @@ def with_late_properties(
 def properties_of_ended(step: Step, outputs: Mapping[str, Any], backend: Backend) -> dict[str, Any]:
     """All properties of a step that has succeeded, as JSON."""
     if RETURN_VALUE in outputs:
-        return {RETURN_VALUE: untagged(outputs[RETURN_VALUE])}
+        return {RETURN_VALUE: untagged(masked(outputs[RETURN_VALUE]))}
     if "outcome" in outputs:
         return {"Outcome": str(outputs["outcome"])}
     if OUTPUT_PARAMETERS in outputs:

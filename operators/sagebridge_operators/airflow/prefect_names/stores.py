@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -13,6 +13,8 @@ from uuid import UUID, uuid4
 from pydantic import BaseModel, ConfigDict
 
 from sagebridge_operators.airflow.prefect_names.dispatch import dispatched, settled
+from sagebridge_operators.lifecycle.masking import looks_secret
+from sagebridge_operators.lifecycle.user_code.kept_secrets import part_of, report_secret
 from sagebridge_operators.lifecycle.user_code.run_context import CURRENT
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 _LOGGER = "airflow.task"
 _REGION = "region_name"
 _NOTIFY_SECONDS = 30
+_VARIABLE = "Variable"
 
 
 def get_run_logger(context: Any = None, **more: Any) -> logging.Logger:
@@ -39,9 +42,17 @@ def _variable(name: str) -> Any:
 
     text = AirflowVariable.get(name, None)
     try:
-        return json.loads(text)
+        found = json.loads(text)
     except (TypeError, ValueError):
-        return text
+        found = text
+    report_secret(found, _VARIABLE, name, every=looks_secret(name))
+    return found
+
+
+def secret(reference: Sequence[str]) -> Any:
+    """A secret that a step has returned, by its store, name and keys."""
+    store, name, *keys = reference
+    return part_of(_variable(name) if store == _VARIABLE else Secret.load(name).get(), keys)
 
 
 class Variable:
@@ -134,6 +145,7 @@ class Secret(_Block):
         if value is None:
             value = super()._found(name)
         mask_secret(value)
+        report_secret(value, "Secret", name)
         return value
 
     def get(self) -> Any:

@@ -28,6 +28,12 @@ from sagebridge_operators.lifecycle.job_request import resolver
 from sagebridge_operators.lifecycle.masking import MASK, mask
 from sagebridge_operators.lifecycle.step_task import StepTask
 from sagebridge_operators.lifecycle.user_code.function_call import call, globals_of, with_context
+from sagebridge_operators.lifecycle.user_code.kept_secrets import (
+    masked,
+    masked_text,
+    with_secrets,
+    without_secrets,
+)
 from sagebridge_operators.lifecycle.user_code.operator_call import call_of, is_operator
 from sagebridge_operators.lifecycle.user_code.roles import Polling, poll, skipped_by
 from sagebridge_operators.lifecycle.user_code.run_context import in_run
@@ -155,12 +161,14 @@ def _run_function(
         raise NotRunnable(f"a Python step without the file of its function (step {step.name!r})")
     names = globals_of(function)
     arguments = resolver(task, tagged=True, tries=attempt.tries)(step.arguments)
-    task.on_request({"function": step.function.name, **mask(_brief(untagged(arguments)))})
-    given = decode(arguments, names)
-    args, kwargs = given["args"], {**given["kwargs"], **_unpacked(step, given)}
+    brief = _brief(untagged(masked(arguments)))
+    task.on_request({"function": step.function.name, **mask(brief)})
     pushed: dict[str, Any] = {}
     began = datetime.fromisoformat(attempt.started)
     context = context_of(task, tries=attempt.tries, began=began, pushed=pushed, names=names)
+    secrets = context.secrets
+    given = decode(with_secrets(arguments, task.engine_run.secret, secrets), names)
+    args, kwargs = given["args"], {**given["kwargs"], **_unpacked(step, given)}
     if is_operator(function):
         function = call_of(function, step.name, step.role, engine_context(task, context))
     elif step.context:
@@ -168,7 +176,10 @@ def _run_function(
 
     def called() -> Any:
         with in_run(context):
-            return call(function, {"args": args, "kwargs": kwargs}, stop_requested, line)
+            return call(function, {"args": args, "kwargs": kwargs}, stop_requested, masked_line)
+
+    def masked_line(text: str) -> None:
+        line(masked_text(text, secrets))
 
     def pushes() -> dict[str, Any]:
         kept = {key: stored(task.records, attempt, key, one) for key, one in pushed.items()}
@@ -181,8 +192,9 @@ def _run_function(
         else:
             result = called()
         skips = skipped_by(step, result, context.pipeline)
-        value = encode(step.name, result)
+        value = without_secrets(step.name, encode(step.name, result), secrets)
     except StepFailed as failed:
+        failed.args = tuple(masked_text(str(one), secrets) for one in failed.args)
         failed.outputs = pushes() or None
         raise
     found: dict[str, Any] = {RETURN_VALUE: stored(task.records, attempt, RETURN_VALUE, value)}

@@ -79,6 +79,7 @@ class RunContext:
             of the schedule is due), ``data_interval_end``, and ``folder_of_connection`` (a function
             that returns the folder of a connection).
         began: when the try began; None if that is not known.
+        secrets: what the code has read from secret stores so far, with references to it.
     """
 
     engine: str
@@ -97,6 +98,7 @@ class RunContext:
     runs: PipelineRuns | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
     began: datetime | None = None
+    secrets: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def name(self) -> str:

@@ -17,6 +17,7 @@ from sagebridge_operators.lifecycle.objects import key_part
 from sagebridge_operators.lifecycle.records import ExecutionRecords
 from sagebridge_operators.lifecycle.step_task import StepTask
 from sagebridge_operators.lifecycle.user_code import templates, values
+from sagebridge_operators.lifecycle.user_code.kept_secrets import with_secrets, without_secrets
 from sagebridge_operators.lifecycle.user_code.roles import named_steps
 from sagebridge_operators.lifecycle.user_code.run_context import RunContext, in_run
 
@@ -42,16 +43,17 @@ def context_of(
     """
     execution, engine, step = task.execution, task.engine_run, task.step
     kept: dict[str, Any] = {} if pushed is None else pushed
+    secrets: dict[str, tuple[str, ...]] = {}
     started = execution.started
     started = started if started.tzinfo else started.replace(tzinfo=UTC)
 
     def push(key: str, value: Any) -> None:
-        kept[key] = values.encode(step.name, value)
+        kept[key] = without_secrets(step.name, values.encode(step.name, value), secrets)
 
     def pull(name: str, key: str, index: int | None) -> Any:
-        if name == step.name and index is None and key in kept:
-            return values.decode(kept[key], names)
-        return values.decode(_pulled(task, name, key, index), names)
+        own = name == step.name and index is None and key in kept
+        found = kept[key] if own else _pulled(task, name, key, index)
+        return values.decode(with_secrets(found, engine.secret, secrets), names)
 
     return RunContext(
         engine=execution.engine,
@@ -70,6 +72,7 @@ def context_of(
         runs=engine.runs,
         facts=engine.facts,
         began=began,
+        secrets=secrets,
     )
 
 

@@ -11,7 +11,7 @@ import base64
 import dataclasses
 import math
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -28,6 +28,8 @@ from sagebridge_operators.lifecycle.user_code import frames
 from sagebridge_operators.run_errors import StepFailed
 
 TAG = "__sagebridge__"
+REFERENCES = "secret"
+"""The tag of a string with references to secrets (:mod:`.kept_secrets`)."""
 _RESERVED = frozenset((TAG, "__classname__", "__id__", "__type"))
 """Keys of objects that are tagged as pairs: the tag, and keys with which Airflow marks its own
 classes in XComs (airflow/sdk/serde)."""
@@ -161,6 +163,7 @@ def untagged(value: Any) -> Any:
             return [untagged(item) for item in value]
         case dict() if TAG in value:
             kind, found = value[TAG], _content(value)
+            _check_plain(kind)
             if kind in _PLAIN:
                 return _PLAIN[kind](found)
             if kind in _OF_PAIRS:
@@ -169,6 +172,34 @@ def untagged(value: Any) -> Any:
         case dict():
             return {name: untagged(item) for name, item in value.items()}
     return value
+
+
+def _check_plain(kind: str) -> None:
+    if kind == REFERENCES:
+        raise StepFailed(
+            "a secret that a step returned can only be an argument of a Python function; read it "
+            "where it is used",
+            kind="unresolvable",
+        )
+
+
+def has_references(value: Any) -> bool:
+    """Whether a value is a string with references to secrets."""
+    return isinstance(value, dict) and value.get(TAG) == REFERENCES
+
+
+def joined(parts: Sequence[Any], between: str) -> Any:
+    """Strings as one; with references if one of them has some."""
+    if all(isinstance(one, str) for one in parts):
+        return between.join(parts)
+    pieces = (_content(one) if has_references(one) else [one] for one in parts)
+    first, *others = pieces
+    return _tagged(REFERENCES, [*first, *(one for piece in others for one in (between, *piece))])
+
+
+def is_leaf(value: Mapping[str, Any]) -> bool:
+    """Whether a tagged value is a date, path, number or bytes, which contains no other values."""
+    return value[TAG] in _KINDS
 
 
 def _content(value: Mapping[str, Any]) -> Any:
@@ -184,6 +215,7 @@ def inside(value: Any) -> Any:
     if not isinstance(value, dict) or TAG not in value:
         return value
     kind, found = value[TAG], _content(value)
+    _check_plain(kind)
     if kind in _OF_PAIRS:
         return {key if isinstance(key, str) else str(untagged(key)): one for key, one in found}
     if kind in ("frame", "series"):

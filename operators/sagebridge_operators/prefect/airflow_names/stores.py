@@ -9,7 +9,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
@@ -19,6 +19,8 @@ from prefect.blocks.system import Secret
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import VariableCreate, VariableUpdate
 
+from sagebridge_operators.lifecycle.masking import looks_secret
+from sagebridge_operators.lifecycle.user_code.kept_secrets import part_of, report_secret
 from sagebridge_operators.prefect.airflow_names.exceptions import (
     AirflowNotFoundException,
     AirflowRuntimeError,
@@ -26,6 +28,7 @@ from sagebridge_operators.prefect.airflow_names.exceptions import (
 
 _NOT_GIVEN: Any = object()
 _EXTRA = "__extra__"
+_CONNECTION, _JSON = "Connection", "JSON"
 _TYPES = {"postgresql": "postgres"}
 
 
@@ -59,9 +62,13 @@ class Variable:
                     f"`prefect variable set {variable_name(key)} VALUE`"
                 )
             return given
-        if deserialize_json:
-            return json.loads(value) if isinstance(value, str) else value
-        return value if isinstance(value, str) else json.dumps(value)
+        text = value if isinstance(value, str) else json.dumps(value)
+        report_secret(text, "Variable", key, every=looks_secret(key))
+        if not deserialize_json:
+            return text
+        found = json.loads(text)
+        report_secret(found, _JSON, key, every=looks_secret(key))
+        return found
 
     @classmethod
     def set(
@@ -131,12 +138,12 @@ class Connection:
         """
         value: Any = _environment("CONN", conn_id)
         name = block_name(conn_id)
-        if value is None and (secret := load_block(Secret, name)) is not None:
-            value = secret.get()
+        if value is None and (stored := load_block(Secret, name)) is not None:
+            value = stored.get()
         if value is not None:
-            return cls.of(value, conn_id)
+            return cls.of(value, conn_id).reported()
         if (block := aws_credentials(conn_id)) is not None:
-            return _of_aws(conn_id, block)
+            return _of_aws(conn_id, block).reported()
         raise AirflowNotFoundException(
             f"the connection {conn_id!r} does not exist; create the Secret block {name!r} with its "
             f"URI or JSON, or set AIRFLOW_CONN_{conn_id.upper()}"
@@ -184,6 +191,13 @@ class Connection:
             port=parts.port,
             extra=extra,
         )
+
+    def reported(self) -> Connection:
+        """The connection, whose secrets are noted as those of the running step."""
+        own = {"password": self.password, "uri": self.get_uri() if self.password else ""}
+        report_secret(own, _CONNECTION, self.conn_id)
+        report_secret(self.extra_dejson, _CONNECTION, self.conn_id, "extra", every=False)
+        return self
 
     def get_uri(self) -> str:
         """The connection as Airflow's URI."""
@@ -261,6 +275,16 @@ def aws_credentials(conn_id: str | None) -> Any:
     from prefect_aws import AwsCredentials
 
     return load_block(AwsCredentials, block_name(conn_id))
+
+
+def secret(reference: Sequence[str]) -> Any:
+    """A secret that a step has returned, by its store, name and keys."""
+    store, name, *keys = reference
+    if store != _CONNECTION:
+        return part_of(Variable.get(name, deserialize_json=store == _JSON), keys)
+    found = Connection.get(name)
+    parts = {"password": found.password, "uri": found.get_uri(), "extra": found.extra_dejson}
+    return part_of(parts, keys)
 
 
 class LoggingMixin:
