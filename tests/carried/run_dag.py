@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 from threading import Event, Thread
 from typing import Any
 
+from sagebridge_operators.airflow.prefect_names.stores import secret
 from tests.carried.runs import serve
 from tests.carried.steps import plain, recorded_steps, records
 
@@ -60,7 +61,7 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
     return {
         "state": _STATES.get(played.state, played.state),
         "tasks": tasks,
-        "steps": recorded_steps(),
+        "steps": recorded_steps(secret),
         "started": started(),
         "run_ids": [played.run_id, _flow_run_id(dag.dag_id, played.run_id), *records().ids()],
     }

@@ -20,6 +20,7 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
+from sagebridge_operators.prefect.airflow_names.stores import secret
 from tests.carried.runs import serve
 from tests.carried.steps import plain, recorded_steps, records
 
@@ -107,7 +108,7 @@ def _run(request: dict[str, Any]) -> dict[str, Any]:
         "state": _state(state),
         "message": str(state.message),
         "tasks": tasks,
-        "steps": recorded_steps(),
+        "steps": recorded_steps(secret),
         "started": started,
         "run_ids": [str(planned.id), run_name, *records().ids()],
     }

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 from collections import defaultdict
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from sagebridge_operators.lifecycle.objects import Folder
 from sagebridge_operators.lifecycle.records import ExecutionRecords
+from sagebridge_operators.lifecycle.user_code.kept_secrets import with_secrets
 from sagebridge_operators.lifecycle.user_code.step_context import loaded
 from sagebridge_operators.lifecycle.user_code.values import encode, untagged
 from sagebridge_operators.run_errors import StepFailed
@@ -29,8 +31,11 @@ def records() -> ExecutionRecords:
     return ExecutionRecords(Folder(Path(os.environ["SAGEBRIDGE_RECORDS"])))
 
 
-def recorded_steps() -> dict[str, Any]:
-    """The state and result of each step of the newest execution, one per iteration."""
+def recorded_steps(secret: Callable[[Sequence[str]], Any]) -> dict[str, Any]:
+    """The state and result of each step of the newest execution, one per iteration.
+
+    Results have references to secrets, which ``secret`` returns.
+    """
     there = records()
     found: dict[str, list[Any]] = defaultdict(list)
     for execution in there.ids()[:1]:
@@ -39,7 +44,8 @@ def recorded_steps() -> dict[str, Any]:
             outputs = dict(one.end.outputs or {}) if one.end else {}
             entry: dict[str, Any] = {"state": _STATES.get(state, state)}
             if "return_value" in outputs:
-                entry["result"] = untagged(loaded(there, outputs["return_value"]))
+                result = loaded(there, outputs["return_value"])
+                entry["result"] = untagged(with_secrets(result, secret, {}))
             if one.end and one.end.failure:
                 entry["message"] = one.end.failure.text
             found[one.step].append(entry)

@@ -23,6 +23,7 @@ TIME_LIMIT = "limit the time of the job or step"
 LEFT_RUNNING = "let it run"
 MISSED_SLOTS = "start the execution of a missed slot yourself"
 EMPTY_IN_FLOWS = "keep it in a Variable"
+SHARED_DISK = "use a disk or bucket that all workers share"
 ADVICE = MappingProxyType(
     {
         AT_THE_END: {
@@ -68,6 +69,7 @@ ADVICE = MappingProxyType(
         LEFT_RUNNING: dict.fromkeys(("airflow", "prefect"), "to let it run, remove stop= from it"),
         MISSED_SLOTS: {"sagemaker": MISSED_SLOTS},
         EMPTY_IN_FLOWS: {"prefect": EMPTY_IN_FLOWS},
+        SHARED_DISK: {"airflow": SHARED_DISK},
     }
 )
 """Advice that depends on the target. Readers do not know it: they use the keys of this table.
@@ -111,6 +113,7 @@ CODES = MappingProxyType(
         "import-access": "network, process or file access on import, which reading prevents",
         "import-input": "a value from outside the file, read on import, such as the time",
         "job-name": "the name of a job or model; SageMaker generates it",
+        "local-file": "a temporary file of one worker, which steps on other workers read",
         "macro": "a value that Airflow computes for each run; it becomes a parameter",
         "mapped-task": "a mapped task that no ForEach step can replace",
         "native-style": "what operators of Airflow and its Amazon provider cannot express",

@@ -246,13 +246,13 @@ def test_argument_of_a_task_is_reported_at_its_line(
 def test_argument_of_a_dag_is_reported(dags: dict[str, FileReading]) -> None:
     found = [one.what.removeprefix("the DAG: ") for one in losses(dags["dag"], "the DAG")]
     assert found == [
-        "max_consecutive_failed_dag_runs=3 has no effect: failed executions do not pause it",
+        "options that only Airflow uses: access_control, dag_display_name",
         "catchup=True has no effect: past intervals are not run",
+        "max_consecutive_failed_dag_runs=3 has no effect: failed executions do not pause it",
         (
             "jinja_environment_kwargs={'keep_trailing_newline': True}: "
             "only templates in {{ }} are read"
         ),
-        "options that only Airflow uses: access_control, dag_display_name",
     ]
     (schedule,) = dags["dag"].pipeline.schedules
     assert (schedule.start, schedule.end) == ("2026-01-01T00:00:00Z", "2027-01-01T00:00:00Z")
@@ -315,3 +315,66 @@ def test_decorators_of_airflow_are_reported(dags: dict[str, FileReading]) -> Non
     assert isinstance(waits, PythonStep)
     assert (waits.role, waits.engine.given) == ("sensor", {"poll_interval": 5})
     assert codes(found, "task guarded") == [("python-task", "dropped")]
+
+
+LINES = """\
+from datetime import datetime, timedelta
+from airflow.sdk import DAG, Param, dag, task
+
+SHARED = {
+    "email": ["a@b.example"],
+}
+
+
+@dag(
+    schedule="0 3 31 * *",
+    catchup=True,
+    start_date=datetime(2025, 1, 1),
+    default_args={
+        **SHARED,
+        "depends_on_past": True,
+    },
+    params={
+        "shop": Param("a", type="string", contentEncoding="base64"),
+    },
+    deadline=None,
+    access_control={},
+)
+def decorated():
+    @task
+    def one():
+        return 1
+
+    one()
+
+
+decorated()
+
+with DAG(
+    "plain",
+    schedule=timedelta(minutes=7),
+    fail_fast=True,
+) as plain:
+
+    @task
+    def two():
+        return 1
+
+    two()
+"""
+
+
+def test_loss_of_a_dag_has_the_line_of_its_argument(read_all: ReadAll) -> None:
+    found = {
+        (dag.name, one.code): int(one.place.rpartition(":")[2])
+        for dag in read_all(LINES).values()
+        for one in dag.losses
+        if one.code in ("callback", "past-runs", "param-rule", "schedule", "failure-handling")
+    }
+    assert found == {
+        ("decorated", "callback"): 5,
+        ("decorated", "schedule"): 11,
+        ("decorated", "past-runs"): 15,
+        ("decorated", "param-rule"): 18,
+        ("plain", "failure-handling"): 36,
+    }

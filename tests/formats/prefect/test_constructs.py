@@ -356,3 +356,13 @@ def test_gathered_tasks_have_their_steps(
     assert isinstance(loop, ForEachStep)
     assert loop.max_concurrency == 50
     assert losses == []
+
+
+def test_loss_of_a_flow_has_the_line_of_its_argument(
+    traced: Callable[[str], tuple[Pipeline, list[Loss]]],
+) -> None:
+    lost = "validate_parameters=False"
+    _, losses = traced(f"@flow(\n    name='x',\n    {lost},\n)\ndef it():\n    one(1)\n")
+    assert lines([one for one in losses if "validate" in one.what]) == [
+        (3, "info", "engine-option")
+    ]

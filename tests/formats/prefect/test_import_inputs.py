@@ -13,7 +13,7 @@ from sagebridge import write
 from sagebridge.formats.prefect.reader import read_one
 from sagebridge.formats.python.file_readings import FileReading
 from sagebridge.model.code_steps import PythonStep
-from sagebridge.model.losses import counted
+from sagebridge.model.losses import counted, for_target
 from sagebridge.model.values import ABSENT
 
 pytest.importorskip("prefect")
@@ -109,3 +109,36 @@ def test_access_that_a_flow_file_catches_is_a_loss(tmp_path: Path) -> None:
     assert value == "s3://b/fallback/x"
     (loss,) = (one for one in reading.losses if one.code == "import-access")
     assert (loss.severity, loss.place) == ("changed", f"{tmp_path / 'flow.py'}:9")
+
+
+LOCAL = """\
+import tempfile
+from pathlib import Path
+from prefect import flow, task
+
+@task
+def fetch() -> str:
+    return tempfile.mkdtemp()
+
+@task
+def load(folder: str) -> int:
+    return len(list(Path(folder).iterdir()))
+
+@task
+def alone() -> None:
+    tempfile.mkdtemp()
+
+@flow
+def nightly():
+    load(fetch())
+    alone()
+"""
+
+
+def test_temporary_folder_for_other_steps_is_a_loss_in_airflow(tmp_path: Path) -> None:
+    file = tmp_path / "flow.py"
+    file.write_text(LOCAL)
+    losses = read_one(str(file)).losses
+    (loss,) = (one for one in for_target(losses, "airflow") if one.code == "local-file")
+    assert (loss.severity, loss.place, loss.step) == ("info", f"{file}:19", "fetch")
+    assert "local-file" not in {one.code for one in for_target(losses, "prefect")}

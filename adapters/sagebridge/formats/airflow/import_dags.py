@@ -16,6 +16,7 @@ from types import CodeType, FrameType
 from typing import Any
 
 from sagebridge.errors import ModelTypeError, PythonFileError
+from sagebridge.formats.python.argument_lines import ArgumentLines, dag_lines
 from sagebridge.formats.python.file_readings import NO_DAG
 from sagebridge.formats.python.import_inputs import other_value, read_input
 from sagebridge.formats.python.import_process import (
@@ -55,6 +56,14 @@ class SourceLines:
             self._lines[code] = [start for start, _ in spans], [line for _, line in spans]
         starts, lines = self._lines[code]
         return lines[bisect_right(starts, instruction) - 1] or 1
+
+    def arguments(self, dag: object) -> ArgumentLines:
+        """The lines of the arguments of a DAG."""
+        line = self.line(dag)
+        try:
+            return dag_lines(Path(self.file).read_text("utf-8"), line)
+        except (OSError, ValueError):
+            return ArgumentLines(line)
 
     def record(self, item: object) -> None:
         """Note the current instruction of the file. :meth:`line` finds its line later, if needed.

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from sagebridge.formats.airflow.task_values import RunTimeValue, as_template, identifier
+from sagebridge.formats.python.argument_lines import ArgumentLines
 from sagebridge.model.display import free_name, shown
 from sagebridge.model.expressions import parameter
 from sagebridge.model.losses import Loss, Severity
@@ -21,6 +22,7 @@ class LineNumbers(Protocol):
     file: str
 
     def line(self, item: object) -> int: ...
+    def arguments(self, dag: object) -> ArgumentLines: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +85,9 @@ class Reports:
                 yield one.parameter
 
     def _loss(self, item: Any, code: str, severity: Severity, what: str, advice: str) -> Loss:
-        place = str(self.line(item))
         if item is self.dag:
+            place = str(self.lines.arguments(item).of_text(code, what))
             return Loss(code, severity, place, f"the DAG: {what}", TARGET, advice)
+        place = str(self.line(item))
         step = self.names.get(item.task_id, "")
         return Loss(code, severity, place, f"task {item.task_id}: {what}", TARGET, advice, step)

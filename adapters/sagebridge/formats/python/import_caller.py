@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -20,10 +21,11 @@ from sagebridge.model.code_steps import PythonStep
 from sagebridge.model.code_transport import read_settings, with_code, with_templates
 from sagebridge.model.event_triggers import EventTrigger
 from sagebridge.model.functions import Function
-from sagebridge.model.losses import Loss
-from sagebridge.model.pipeline import Pipeline, walk
+from sagebridge.model.losses import SHARED_DISK, Loss
+from sagebridge.model.pipeline import Pipeline, step_references, walk
 from sagebridge.model.schedules import Schedule
 
+_TEMPORARY = re.compile(r"\b(mkdtemp|mkstemp)\(").search
 LIMIT = 60.0
 """Time limit for one file, in seconds."""
 
@@ -114,10 +116,12 @@ class FileImporter:
             origin=self.origin,
             notes=notes_of(source_text(file), found["line"], found["lines"]),
         )
+        # In Prefect the tasks of a flow share a machine, unless their runner says otherwise.
+        local = _local_files(pipeline) if self.extra == "prefect" else ()
         return FileReading(
             found["name"],
             pipeline,
-            (*losses, *nearby_losses(file, found["line"], pipeline)),
+            (*losses, *nearby_losses(file, found["line"], pipeline), *local),
             found["line"],
             found["lines"],
             entry=found.get("entry", ""),
@@ -147,6 +151,18 @@ def nearby_losses(file: str, line: int, pipeline: Pipeline) -> Iterator[Loss]:
         else:
             continue
         yield Loss("nearby-file", "changed", f"{file}:{line}", what, "", advice)
+
+
+def _local_files(pipeline: Pipeline) -> Iterator[Loss]:
+    """One loss for each step that makes a temporary file and whose result other steps use."""
+    steps = list(walk(pipeline))
+    used = {one.name for step in steps for one in step_references(step) if one.root == "Steps"}
+    for step in steps:
+        if isinstance(step, PythonStep) and step.name in used and _TEMPORARY(step.function.code):
+            what = (
+                f"step {step.name} makes a temporary file or folder, and other steps use its result"
+            )
+            yield Loss("local-file", "info", step.origin, what, "", SHARED_DISK, step.name)
 
 
 def _functions(pipeline: Pipeline) -> Iterator[Function]:

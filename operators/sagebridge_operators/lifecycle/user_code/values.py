@@ -178,7 +178,7 @@ def _check_plain(kind: str) -> None:
     if kind == REFERENCES:
         raise StepFailed(
             "a secret that a step returned can only be an argument of a Python function; read it "
-            "where it is used",
+            "in the step that uses it",
             kind="unresolvable",
         )
 

@@ -38,6 +38,7 @@ from sagebridge.formats.prefect.source.names import loaded_names
 from sagebridge.formats.prefect.source.user_file import UserFile
 from sagebridge.formats.prefect.tracing.branches import Returned
 from sagebridge.formats.prefect.tracing.interpreter import Interpreter
+from sagebridge.formats.python.argument_lines import ArgumentLines, decorator_lines
 from sagebridge.formats.python.engine_losses import Unsupported
 from sagebridge.model.code_steps import (
     PYTHON,
@@ -73,8 +74,10 @@ class FlowTrace(CodeRecorder):
         self.interpreter = Interpreter(self)
         self.in_step = False
         self.return_line = 0
+        definition = file.definition(flow.fn)
+        lines = decorator_lines(definition) if definition else ArgumentLines(self._first_line)
         for lost in flow_options.unsupported_options(flow):
-            self.report(*lost, line=self._first_line, who="the flow")
+            self.report(*lost, line=lines.of_text(lost.code, lost.what), who="the flow")
         for one in self.signature:
             line = file.argument_line(flow.fn, one.name)
             for part in one.losses:
