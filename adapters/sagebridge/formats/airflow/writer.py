@@ -33,19 +33,20 @@ from sagebridge.authoring.task_settings import (
     written_dag_settings,
     written_settings,
 )
+from sagebridge.formats.python.blocks import Block, blocks_text, guarded_block
+from sagebridge.formats.python.constant_loops import rolled
 from sagebridge.formats.python.engine_losses import engine_losses
-from sagebridge.formats.python.source_code import Names, array, call, source
+from sagebridge.formats.python.source_code import Names, array, call
 from sagebridge.formats.python.step_calls import (
     AIRFLOW_NAMES,
     NESTED_BLOCKS,
     Functions,
     StepSource,
-    commented,
+    absent_arguments,
     comments_of,
     description_of,
     file_text,
     import_from,
-    indented,
 )
 from sagebridge.model.code_steps import AWS_CALL, PYTHON, SHELL, STUB, CarriedStep
 from sagebridge.model.connections import for_airflow, own_connections
@@ -121,14 +122,12 @@ class DagFileWriter:
     def text(self) -> str:
         """The source."""
         variable = ast.Name(self.variable, ast.Store()) if self.variable else None
-        opening = source(ast.With([ast.withitem(self._dag(), variable)], [ast.Pass()]))
-        blocks = list(self._blocks(self.pipeline.steps))
-        blocks += [source(node) for node in self._watch()]
-        body = "\n\n".join(indented(block) for block in blocks)
-        dag = opening.removesuffix("pass") + "\n" + body if blocks else opening
-        dags = [commented(dag, self.comments.get("", ()))]
-        dags += (self._small_dag(dag_id, one) for dag_id, one in self.small_dags.items())
-        body = "\n\n".join(dags)
+        opening = _with(self._dag(), variable)
+        blocks = [*self._blocks(self.pipeline.steps), *self._watch()]
+        steps = rolled(blocks, self.names, absent_arguments(self.names), self.functions)
+        dags = [Block(opening, self.comments.get("", ()), steps)]
+        dags += (Block(self._small_dag(dag_id, one)) for dag_id, one in self.small_dags.items())
+        body = blocks_text(dags)
         return file_text("an Airflow DAG", self.pipeline, self._imports(), self.functions, body)
 
     def _imports(self) -> Iterator[str]:
@@ -201,7 +200,7 @@ class DagFileWriter:
         numbers = map(ast.Constant, parts)
         return call(self.names.use("datetime"), *numbers, tzinfo=self.names.use("UTC"))
 
-    def _small_dag(self, dag_id: str, starter: Starter) -> str:
+    def _small_dag(self, dag_id: str, starter: Starter) -> ast.stmt:
         """The DAG of a schedule or event trigger, which starts runs of the pipeline's DAG."""
         keywords: dict[str, ast.expr] = {
             "task_id": ast.Constant(TASK_ID),
@@ -220,7 +219,7 @@ class DagFileWriter:
         tags = array([ast.Constant("sagebridge")])
         dag = call(self.names.use(_DAG), dag_id=ast.Constant(dag_id), **schedule, tags=tags)
         operator = call(self.names.use("StartPipelineOperator"), **keywords)
-        return source(ast.With([ast.withitem(dag)], [ast.Expr(operator)]))
+        return ast.With([ast.withitem(dag)], [ast.Expr(operator)])
 
     def _param(self, parameter: Parameter) -> ast.expr:
         schema = param_schema(parameter)
@@ -230,7 +229,7 @@ class DagFileWriter:
         default = () if parameter.default is ABSENT else (shown_default(parameter),)
         return call(self.names.use(_PARAM), *map(self.expressions.value, default), **keywords)
 
-    def _blocks(self, steps: Sequence[Step], depth: int = 0, level: int = 0) -> Iterator[str]:
+    def _blocks(self, steps: Sequence[Step], depth: int = 0, level: int = 0) -> Iterator[Block]:
         """One assignment or ``with`` block per step, if possible after those it refers to.
 
         ``depth`` is the number of task groups around them, and ``level`` that of all blocks.
@@ -244,12 +243,10 @@ class DagFileWriter:
                     yield from self._block(step, level)
                 continue
             self.groups.add(path)
-            opening = call(self.names.use(_GROUP), ast.Constant(*group))
-            text = source(ast.With([ast.withitem(opening)], [ast.Pass()])).removesuffix("pass")
-            body = "\n\n".join(map(indented, self._blocks(found, depth + 1, level + 1)))
-            yield f"{text}\n{body}"
+            opening = _with(call(self.names.use(_GROUP), ast.Constant(*group)))
+            yield Block(opening, (), list(self._blocks(found, depth + 1, level + 1)))
 
-    def _block(self, step: Step, level: int) -> Iterator[str]:
+    def _block(self, step: Step, level: int) -> Iterator[Block]:
         branches: dict[str, Sequence[Step]] = {}
         if isinstance(step, ConditionStep):
             branches = {"met": step.if_steps or (), "unmet": step.else_steps or ()}
@@ -260,18 +257,15 @@ class DagFileWriter:
         built = self._operator(step, listed=not any(branches.values()))
         variable = ast.Name(self.names.variable(step.name), ast.Store())
         self.expressions.defined.add(step.name)
+        comments = self.comments.get(step.name, ())
         if isinstance(step, ForEachStep) and step.body:
-            node = ast.With([ast.withitem(built, variable)], [ast.Pass()])
-            inside = self._blocks(step.body, len(step.engine.group), level + 1)
-            body = "\n\n".join(map(indented, inside))
-            text = source(node).removesuffix("pass") + "\n" + body
+            inside = list(self._blocks(step.body, len(step.engine.group), level + 1))
+            yield Block(_with(built, variable), comments, inside)
         else:
-            text = source(ast.Assign([variable], built, lineno=0))
+            yield Block(ast.Assign([variable], built, lineno=0), comments)
         for guard, steps in branches.items():
-            inside = self._blocks(steps, len(step.engine.group), level + 1)
-            if body := "\n\n".join(map(indented, inside)):
-                text += f"\nwith {variable.id}.{guard}():\n{body}"
-        yield commented(text, self.comments.get(step.name, ()))
+            if inside := list(self._blocks(steps, len(step.engine.group), level + 1)):
+                yield guarded_block(variable.id, guard, inside)
 
     def _operator(self, step: Step, *, listed: bool) -> ast.expr:
         """The call of an operator; ``listed``: with the steps in its branches as arguments."""
@@ -296,13 +290,13 @@ class DagFileWriter:
         keywords.update({one: self.expressions.value(connection[one]) for one in connection})
         return call(self.names.use(name), **keywords)
 
-    def _watch(self) -> Iterator[ast.stmt]:
+    def _watch(self) -> Iterator[Block]:
         """The WatchOperator, if the DAG run could succeed although a step failed."""
         if hidden := hidden_failures(self.pipeline):
             watched = array(ast.Name(self.names.variable(name), ast.Load()) for name in hidden)
             task_id = ast.Constant(watch_id(self.pipeline))
             operator = self.names.use("WatchOperator")
-            yield ast.Expr(call(operator, task_id=task_id, watched=watched))
+            yield Block(ast.Expr(call(operator, task_id=task_id, watched=watched)))
 
     def _inner(self, step: Step, *, listed: bool) -> Iterator[tuple[str, ast.expr]]:
         if isinstance(step, ForEachStep) and step.body is ABSENT:
@@ -313,3 +307,7 @@ class DagFileWriter:
             if branch is not ABSENT and (listed or not branch):
                 variables = (self.names.variable(inner.name) for inner in branch)
                 yield argument, array(ast.Name(variable, ast.Load()) for variable in variables)
+
+
+def _with(context: ast.expr, variable: ast.expr | None = None) -> ast.With:
+    return ast.With([ast.withitem(context, variable)], [ast.Pass()])

@@ -2,7 +2,8 @@
 
 The form leaves room for edits: one call per step; arguments that are literals, references, module
 constants or arguments of the flow; ``with`` blocks, or a plain ``if`` on a condition; helper
-functions of the same file; loops over literals. Anything else raises :class:`UnsupportedSyntax`.
+functions of the same file; loops and comprehensions over literals. Anything else raises
+:class:`UnsupportedSyntax`.
 """
 
 from __future__ import annotations
@@ -163,8 +164,18 @@ class Interpreter:
                     )
                 for one, item in zip(targets, value, strict=True):
                     self._bind(one, item, scope)
+            case ast.Subscript(value=ast.Name(id=name), slice=key) if isinstance(
+                items := scope.get(name), dict
+            ):
+                items[self._key(key, scope)] = value
             case _:
                 raise UnsupportedSyntax(target, "an assignment to something other than a name")
+
+    def _key(self, node: ast.expr, scope: dict[str, Any]) -> str | int:
+        key = self.value(node, scope)
+        if isinstance(key, str | int):
+            return key
+        raise UnsupportedSyntax(node, "a dict key that is not a string or a number")
 
     def _items(self, node: ast.expr, scope: dict[str, Any]) -> list[Any]:
         items = self.value(node, scope)
@@ -185,6 +196,11 @@ class Interpreter:
                 return self._sequence(items, scope)
             case ast.Tuple(elts=items):
                 return tuple(self._sequence(items, scope))
+            case ast.ListComp(elt=item) | ast.GeneratorExp(elt=item):
+                return [self.value(item, inner) for inner in self._rounds(node, scope)]
+            case ast.DictComp(key=key, value=item):
+                rounds = self._rounds(node, scope)
+                return {self._key(key, inner): self.value(item, inner) for inner in rounds}
             case ast.UnaryOp(op=ast.USub(), operand=operand):
                 return self._computed(node, operator.neg, self.value(operand, scope))
             case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
@@ -194,18 +210,37 @@ class Interpreter:
                 return self._source_text(node, parts, scope)
             case ast.Attribute(value=base, attr=name):
                 return self._attribute(node, self.value(base, scope), name)
+            case ast.Subscript(value=ast.Name(id=name), slice=key):  # cheap for large dicts
+                return self._item(node, self._found(node, name, scope), self.value(key, scope))
             case ast.Subscript(value=base, slice=key):
                 return self._item(node, self.value(base, scope), self.value(key, scope))
             case ast.Call():
                 return self._call(node, scope)
         raise UnsupportedSyntax(node, f"the expression {type(node).__name__}")
 
+    def _rounds(
+        self, node: ast.ListComp | ast.GeneratorExp | ast.DictComp, scope: dict[str, Any]
+    ) -> Iterator[dict[str, Any]]:
+        """The names in each round of a comprehension."""
+        over = node.generators[0]
+        if len(node.generators) > 1 or over.ifs or over.is_async:
+            raise UnsupportedSyntax(node, "a comprehension with a condition or several loops")
+        inner = dict(scope)
+        for item in self._items(over.iter, scope):
+            self._follow(node, 1)
+            self._bind(over.target, item, inner)
+            yield inner
+
     def _name(self, node: ast.expr, name: str, scope: dict[str, Any]) -> Any:
+        value = self._found(node, name, scope)
+        self._follow(node, _size(value, _MOST - self._followed))
+        return value
+
+    def _found(self, node: ast.expr, name: str, scope: dict[str, Any]) -> Any:
         for names in (scope, self.module):
             if name in names:
                 if isinstance(names[name], UnsupportedSyntax):
                     raise names[name]
-                self._follow(node, _size(names[name], _MOST - self._followed))
                 return names[name]
         raise UnsupportedSyntax(node, f"the name {name!r}")
 
@@ -308,6 +343,8 @@ class Interpreter:
                 return getattr(base, name)
             case Module(members) if name in members:
                 return members[name]
+            case dict() if name in ("items", "keys", "values"):
+                return lambda: list(getattr(base, name)())
         if base is expressions.execution and not name.startswith("_") and hasattr(base, name):
             return getattr(base, name)
         raise UnsupportedSyntax(node, f"the attribute {name!r}")

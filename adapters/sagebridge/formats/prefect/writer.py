@@ -14,12 +14,14 @@ from dataclasses import dataclass, replace
 from itertools import chain
 
 from sagebridge.authoring.file_arguments import file_arguments
-from sagebridge.authoring.flow_settings import FLOW_ARGUMENTS, written_settings
+from sagebridge.authoring.flow_settings import ENGINE_ARGUMENTS, FLOW_ARGUMENTS, written_settings
 from sagebridge.authoring.flow_signature import FlowArgument, arguments_of, describe
 from sagebridge.authoring.pipeline_builder import legal_name
 from sagebridge.authoring.plain_cron import plain_cron
 from sagebridge.authoring.prefect_schedules import schedule_losses
 from sagebridge.authoring.value_types import json_annotation
+from sagebridge.formats.python.blocks import Block, blocks_text, guarded_block, indented
+from sagebridge.formats.python.constant_loops import rolled
 from sagebridge.formats.python.engine_losses import engine_losses
 from sagebridge.formats.python.source_code import Names, array, call, literal, source
 from sagebridge.formats.python.step_calls import (
@@ -27,13 +29,12 @@ from sagebridge.formats.python.step_calls import (
     PREFECT_NAMES,
     Functions,
     StepSource,
+    absent_arguments,
     carried_names,
-    commented,
     comments_of,
     description_of,
     file_text,
     import_from,
-    indented,
 )
 from sagebridge.model.code_steps import AWS_CALL, PYTHON, SHELL, STUB, CarriedStep
 from sagebridge.model.connections import (
@@ -73,6 +74,7 @@ _WITHOUT_JOBS = {PYTHON, SHELL, STUB}.union(
 """The types of steps that have nothing to stop on AWS."""
 _GUARDS = {"if_steps": "met", "else_steps": "unmet", "body": "body"}
 """The method that opens the ``with`` block of each field with steps."""
+_NONE = ast.Constant(None)
 
 
 def write(pipeline: Pipeline, reading: Sequence[Loss] = ()) -> tuple[str, tuple[Loss, ...]]:
@@ -90,7 +92,7 @@ def write(pipeline: Pipeline, reading: Sequence[Loss] = ()) -> tuple[str, tuple[
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class _StepBlock:
     """A step's call, its variable, and the ``with`` blocks of the steps inside it.
 
     ``outer`` is set if only the ``with`` blocks are written here: the block that holds the call.
@@ -99,7 +101,7 @@ class Block:
     variable: str
     call: ast.Call
     comments: Sequence[str]
-    branches: Mapping[str, Sequence[Block]]
+    branches: Mapping[str, Sequence[_StepBlock]]
     outer: str = ""
 
     def used(self) -> Iterator[str]:
@@ -109,19 +111,19 @@ class Block:
         for block in chain.from_iterable(self.branches.values()):
             yield from block.used()
 
-    def text(self, used: Collection[str]) -> str:
-        """Unformatted source; a call that no other step needs is assigned to nothing."""
+    def blocks(self) -> Iterator[Block]:
+        """Its statements."""
+        comments: tuple[str, ...] = ()
         if self.outer:
-            text = f"# sagebridge: {self.variable} is in {self.outer}: its branches follow here."
-        elif self.variable in used:
-            target = ast.Name(self.variable, ast.Store())
-            text = commented(source(ast.Assign([target], self.call, lineno=0)), self.comments)
+            here = f"# sagebridge: {self.variable} is in {self.outer}: its branches follow here."
+            comments = (here,)
         else:
-            text = commented(source(ast.Expr(self.call)), self.comments)
-        for guard, blocks in self.branches.items():
-            inside = "\n\n".join(indented(block.text(used)) for block in blocks)
-            text += f"\nwith {self.variable}.{guard}():\n{inside}"
-        return text
+            target = ast.Name(self.variable, ast.Store())
+            yield Block(ast.Assign([target], self.call, lineno=0), self.comments)
+        for guard, steps in self.branches.items():
+            inside = [one for step in steps for one in step.blocks()]
+            yield guarded_block(self.variable, guard, inside, comments)
+            comments = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +131,7 @@ class _Deferred:
     """A step whose blocks are too deep to be nested; ``outer`` is the block it is in."""
 
     step: Step
-    block: Block
+    block: _StepBlock
     outer: str
 
 
@@ -167,10 +169,14 @@ class FlowFileWriter:
         """The source."""
         begin, blocks = list(self._begin()), list(self._top_blocks())
         used = self.steps.expressions.used.union(*(block.used() for block in blocks))
-        finish = self.names.use("finish").id
-        body = [*begin, *(block.text(used) for block in blocks), f"return {finish}()"]
-        flow = self._head() + "\n" + "\n\n".join(indented(block) for block in body)
-        flow = commented(flow, self.comments.get("", ())) + f"\n\n{self._main()}"
+        finish = self.names.use("finish")
+        missing = absent_arguments(self.names) | dict.fromkeys(ENGINE_ARGUMENTS, _NONE)
+        steps = [one for block in blocks for one in block.blocks()]
+        unused = frozenset(self.names.variables.values()) - used
+        own = rolled(steps, self.names, missing, self.functions, unused)
+        body = [*map(Block, begin), *own, Block(ast.Return(call(finish)))]
+        flow = f"{self._head()}\n{indented(blocks_text(body))}"
+        flow = "\n".join((*self.comments.get("", ()), flow)) + f"\n\n{self._main()}"
         return file_text("a Prefect flow", self.pipeline, self._imports(), self.functions, flow)
 
     def _main(self) -> str:
@@ -259,7 +265,7 @@ class FlowFileWriter:
             keywords[event] = array((*own.elts, self.names.use("stop_jobs")))
         return call(self.names.use("flow"), **keywords)
 
-    def _begin(self) -> Iterator[str]:
+    def _begin(self) -> Iterator[ast.stmt]:
         """The call of ``begin`` for settings outside signature and decorator, if there are any."""
         options = ("PipelineDescription", "RoleArn", "ParallelismConfiguration")
         found = file_arguments(self.pipeline, legal_name(self.name), options, self.details)
@@ -276,7 +282,7 @@ class FlowFileWriter:
                 keywords[name] = array(map(self.steps.record, records))
         keywords |= {one: it for one, it in self._settings().items() if one in FLOW_ARGUMENTS}
         if keywords:
-            yield source(ast.Expr(call(self.names.use("begin"), **keywords)))
+            yield ast.Expr(call(self.names.use("begin"), **keywords))
 
     def _with_cron(self, schedule: Schedule) -> Schedule:
         """A schedule with plain cron as its expression, if it has the same meaning."""
@@ -288,7 +294,7 @@ class FlowFileWriter:
         given = written_settings(self.pipeline.engine)
         return dict(self.steps.settings(given, self.functions))
 
-    def _top_blocks(self) -> Iterator[Block]:
+    def _top_blocks(self) -> Iterator[_StepBlock]:
         """The blocks of the flow's body, each before those that refer to it if possible."""
         for step in in_order(self.pipeline.steps):
             yield self._block(step)
@@ -297,12 +303,12 @@ class FlowFileWriter:
                 branches = self._branches(deferred.step, deferred.block.variable, 1)
                 yield replace(deferred.block, branches=branches, outer=deferred.outer)
 
-    def _block(self, step: Step, level: int = 0, outer: str = "") -> Block:
+    def _block(self, step: Step, level: int = 0, outer: str = "") -> _StepBlock:
         """A step's block inside ``level`` others; ``outer`` is the innermost one."""
         built = call(*self._called(step), **self._given(step))
         variable = self.names.variable(step.name)
         self.steps.expressions.defined.add(step.name)
-        block = Block(variable, built, self.comments.get(step.name, ()), {})
+        block = _StepBlock(variable, built, self.comments.get(step.name, ()), {})
         if not step.inner:
             return block
         if level == NESTED_BLOCKS:  # they start at the left margin again
@@ -310,7 +316,7 @@ class FlowFileWriter:
             return block
         return replace(block, branches=self._branches(step, variable, level + 1))
 
-    def _branches(self, step: Step, variable: str, level: int) -> dict[str, list[Block]]:
+    def _branches(self, step: Step, variable: str, level: int) -> dict[str, list[_StepBlock]]:
         guarded = {_GUARDS[name]: getattr(step, name) for name in step.inner_fields}
         return {
             guard: [self._block(one, level, f"{variable}.{guard}()") for one in in_order(steps)]

@@ -13,7 +13,7 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, cast
@@ -88,10 +88,10 @@ class Names:
             self.variables[step] = self.free(identifier(step))
         return self.variables[step]
 
-    def free(self, wanted: str) -> str:
-        """A variable that nothing else in the file has."""
-        names = chain((wanted, f"{wanted}_step"), numbered(wanted))
-        name = next(one for one in names if self._is_free(one))
+    def free(self, wanted: str, own: Collection[str] = (), suffix: str = "_step") -> str:
+        """A variable that nothing else in the file has; it may be one of its ``own``."""
+        names = chain((wanted, f"{wanted}{suffix}"), numbered(wanted))
+        name = next(one for one in names if one in own or self._is_free(one))
         self._taken.add(name)
         return name
 
@@ -300,6 +300,8 @@ def _expression(node: ast.expr) -> str:
             return "[" + ", ".join(map(_expression, items)) + "]"
         case ast.Attribute(ast.Name() | ast.Attribute() | ast.Subscript() as base, name):
             return f"{_expression(base)}.{name}"
+        case ast.JoinedStr(values):
+            return _formatted(values)
         case ast.Subscript(ast.Attribute() | ast.Subscript() as base, ast.Constant() as key):
             return f"{_expression(base)}[{_expression(key)}]"
         case ast.Call(ast.Name(function), args, keywords) if all(one.arg for one in keywords):
@@ -319,8 +321,22 @@ def _unparsed(node: ast.AST) -> str:
     return ast.unparse(_LongStrings().visit(node))
 
 
+def _formatted(values: Sequence[ast.expr]) -> str:
+    """A string with the values of variables in it."""
+    text = ""
+    for one in values:
+        if isinstance(one, ast.Constant):
+            text += str(one.value).replace("{", "{{").replace("}", "}}")
+        elif isinstance(one, ast.FormattedValue) and isinstance(one.value, ast.Name):
+            text += f"{{{one.value.id}}}"
+    return f"f{_lines_of(text) or repr(text)}"
+
+
 class _LongStrings(ast.NodeTransformer):
     """Replaces strings of several lines, other than docstrings, by their source."""
+
+    def visit_JoinedStr(self, node: ast.JoinedStr) -> ast.expr:
+        return ast.Name(_formatted(node.values), ast.Load())
 
     def visit_Expr(self, node: ast.Expr) -> ast.AST:
         return node if isinstance(node.value, ast.Constant) else self.generic_visit(node)

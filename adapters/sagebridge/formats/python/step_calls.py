@@ -8,6 +8,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields, replace
 from datetime import timedelta
+from functools import cached_property
 from typing import Any
 
 from sagebridge.authoring import public_names
@@ -154,6 +155,13 @@ class Functions:
         for library in sorted(self.libraries):
             yield import_from(library, list(self.libraries[library]), self.modules.bound)
 
+    @cached_property
+    def parameters(self) -> Mapping[str, Sequence[str]]:
+        """The parameters of each function in the file."""
+        nodes = [node for text in self.texts() for node in ast.parse(text).body]
+        functions = [one for one in nodes if isinstance(one, ast.FunctionDef)]
+        return {one.name: [it.arg for it in one.args.args] for one in functions}
+
     def texts(self) -> list[str]:
         """The statements between the imports and the DAG or flow."""
         result = list(self.modules.rest)
@@ -184,6 +192,12 @@ def _builtins_in(function: Function) -> frozenset[str]:
     nodes = ast.walk(ast.parse(function.code))
     names = {node.id for node in nodes if isinstance(node, ast.Name)} - {function.name}
     return frozenset(names & vars(builtins).keys())
+
+
+def absent_arguments(names: Names) -> dict[str, ast.expr]:
+    """The arguments of all steps, with the value of one that is not given."""
+    optional = (one.name for one in STEP_ARGUMENTS[2:] if one.default is ABSENT)
+    return dict.fromkeys(optional, names.fixed("ABSENT"))
 
 
 class StepSource:
@@ -320,11 +334,6 @@ def comments_of(pipeline: Pipeline, losses: Iterable[Loss]) -> dict[str, list[st
     return found
 
 
-def commented(text: str, comments: Iterable[str]) -> str:
-    """Source below comments."""
-    return "\n".join((*comments, text))
-
-
 def comment_of(loss: Loss) -> str:
     """The comment on a loss: one line.
 
@@ -374,7 +383,3 @@ def import_from(module: str, names: Sequence[str], foreign: Collection[str] = ()
     ordered = sorted(names, key=lambda name: (not name.isupper(), not name[0].isupper(), name))
     aliases = [ast.alias(one, f"sagebridge_{one}" if one in foreign else None) for one in ordered]
     return source(ast.ImportFrom(module, aliases, 0))
-
-
-def indented(block: str) -> str:
-    return "\n".join(f"    {line}" if line else line for line in block.splitlines())

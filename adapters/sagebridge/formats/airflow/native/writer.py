@@ -13,8 +13,9 @@ from sagebridge.formats.airflow.native.functions import FUNCTIONS
 from sagebridge.formats.airflow.native.operators import Operator, operator_of, stub
 from sagebridge.formats.airflow.native.templates import Templates, Unsayable
 from sagebridge.formats.airflow.writer import DagFileWriter
+from sagebridge.formats.python.blocks import Block, indented
 from sagebridge.formats.python.source_code import array, call, source
-from sagebridge.formats.python.step_calls import commented, file_text, import_from, indented
+from sagebridge.formats.python.step_calls import file_text, import_from
 from sagebridge.model.conditions import Condition, In, Not, Or
 from sagebridge.model.connections import for_airflow, shared_connection
 from sagebridge.model.graph import graph, in_order
@@ -123,7 +124,7 @@ class NativeWriter(DagFileWriter):
         body = "\n\n".join(indented(block) for block in blocks)
         edges = "\n".join(indented(line) for line in self._edges())
         dag = opening.removesuffix("pass") + "\n" + "\n\n".join(filter(None, (body, edges)))
-        dag = commented(dag if blocks else opening, self.comments.get("", ()))
+        dag = "\n".join((*self.comments.get("", ()), dag if blocks else opening))
         functions = [FUNCTIONS[name].text for name in self.used]
         whole = "\n\n\n".join((*functions, dag))
         return file_text(
@@ -172,8 +173,8 @@ class NativeWriter(DagFileWriter):
         keywords |= {name: self.expressions.value(one) for name, one in arguments.items()}
         variable = ast.Name(self.names.variable(step.name), ast.Store())
         built = call(self._name(operator.name, operator.module), **keywords)
-        text = source(ast.Assign([variable], built, lineno=0))
-        return commented(text, self.comments.get(step.name, ()))
+        node = ast.Assign([variable], built, lineno=0)
+        return Block(node, self.comments.get(step.name, ())).text()
 
     def _use(self, function: str) -> None:
         self.used[function] = None
