@@ -9,7 +9,7 @@ DEMO = .venvs/$(ENGINE)/bin
 RUN ?=
 # Longest first: `make test` runs two at a time, since tests spend much of their time waiting.
 TESTS = test-airflow-slow test-prefect test-airflow test-prefect-3.7 test-airflow-3.1 \
-    test-airflow-3.0 test-airflow-2.11 test-sagemaker test-sagemaker-3
+    test-airflow-3.0 test-airflow-2.11 test-airflow-3.4 test-sagemaker test-sagemaker-3
 
 # Without bytecode, each process of an engine compiles all modules again.
 unexport PYTHONDONTWRITEBYTECODE
@@ -26,7 +26,7 @@ demo:
 	    --upload .sagebridge/sample=s3://sagebridge-abalone/data $(RUN)
 
 test:
-	@echo "testing eight environments, two at a time; each prints its results when it ends"
+	@echo "testing nine environments, two at a time; each prints its results when it ends"
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target --keep-going $(TESTS)
 
 test-airflow:
@@ -52,6 +52,10 @@ test-airflow-2.11 test-airflow-3.0: test-%:
 test-airflow-2.11-scheduler test-airflow-3.0-scheduler: test-%-scheduler:
 	@$(BOOTSTRAP) $*
 	.venvs/$*/bin/pytest tests/managed/scheduler.py
+
+test-airflow-3.4:
+	@$(BOOTSTRAP) airflow-3.4
+	.venvs/airflow-3.4/bin/pytest tests/importer
 
 # These suites have their own processes: Prefect sends all events of one to its first server.
 test-prefect:
@@ -123,6 +127,8 @@ requirements:
 	    --group airflow30 --exclude-newer 2025-09-05 --output-file requirements/airflow-3.0.txt
 	$(COMPILE) pyproject.toml --extra airflow --extra local $(TOOLS) --group cloud --group airflow31 \
 	    --exclude-newer 2026-03-20 --output-file requirements/airflow-3.1.txt
+	$(COMPILE) pyproject.toml --extra airflow --extra local $(TOOLS) --group airflow34 \
+	    --output-file requirements/airflow-3.4.txt
 	$(COMPILE) pyproject.toml --extra prefect --extra local $(TOOLS) \
 	    --output-file requirements/prefect.txt
 	$(COMPILE) pyproject.toml --extra prefect --extra local $(TOOLS) --group prefect37 \

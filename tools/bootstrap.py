@@ -37,6 +37,7 @@ SIZES = {
     "airflow-2.11": Size(900, 60),
     "airflow-3.0": Size(1000, 60),
     "airflow-3.1": Size(1000, 60),
+    "airflow-3.4": Size(1000, 60),
     "prefect": Size(750, 45),
     "prefect-3.7": Size(800, 45),
     "sagemaker": Size(350, 30),

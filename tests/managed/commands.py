@@ -1,7 +1,9 @@
-"""Commands and DAGs for the Airflow versions of managed services."""
+"""Commands, DAGs and folders of an Airflow, for the versions that have few other tests."""
 
 from __future__ import annotations
 
+import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -9,6 +11,8 @@ from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
+REPOSITORY = Path(__file__).parents[2]
+EXAMPLE = REPOSITORY / "pipelines" / "abalone"
 SHAPES = '''
 """A loop, a branch, code that fails once, and a schedule."""
 
@@ -63,6 +67,26 @@ SHAPES_STATES = {
 }
 
 
+def new_home(home: Path) -> dict[str, str]:
+    """The environment of an Airflow with an empty DAGs folder, and with the data of the example."""
+    from sagebridge_operators.airflow._compat import IS_AIRFLOW_2
+    from sagebridge_operators.launch import airflow_home
+    from sagebridge_operators.launch.private_engine import free_port
+
+    (home / "dags").mkdir()
+    store = home / "work" / "s3" / "sagebridge-abalone"
+    (store / "code").mkdir(parents=True)
+    for script in ("preprocessing.py", "evaluation.py"):
+        shutil.copy(EXAMPLE / script, store / "code")
+    subprocess.run([sys.executable, str(EXAMPLE / "sample_data.py"), store / "data"], check=True)
+    more = {"SAGEBRIDGE_BACKEND": "local", "SAGEBRIDGE_HOME": str(home / "work")}
+    # Airflow 2 runs tasks by the command `airflow`, and allows only this executor with SQLite.
+    more["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    if IS_AIRFLOW_2:
+        more["AIRFLOW__CORE__EXECUTOR"] = "SequentialExecutor"
+    return airflow_home.environment(home, free_port(), more=more)
+
+
 def airflow(environment: Mapping[str, str], *arguments: str) -> str:
     """The output of a command of Airflow."""
     command = [sys.executable, "-P", "-m", "airflow", *arguments]
@@ -74,13 +98,18 @@ def airflow(environment: Mapping[str, str], *arguments: str) -> str:
     return output
 
 
+def pairs(environment: Mapping[str, str], query: str, *values: str) -> list[tuple[str, str]]:
+    """The rows of a query of two columns of the metadata database."""
+    with closing(sqlite3.connect(Path(environment["AIRFLOW_HOME"], "airflow.db"))) as database:
+        return database.execute(query, values).fetchall()
+
+
 def states(environment: Mapping[str, str], dag_id: str) -> dict[str, list[str]]:
     """The states of each task; of a mapped one in the order of its indexes."""
     found: dict[str, list[str]] = {}
     query = "select task_id, state from task_instance where dag_id = ? order by map_index"
-    with closing(sqlite3.connect(Path(environment["AIRFLOW_HOME"], "airflow.db"))) as database:
-        for task, state in database.execute(query, [dag_id]):
-            found.setdefault(task, []).append(state)
+    for task, state in pairs(environment, query, dag_id):
+        found.setdefault(task, []).append(state)
     return found
 
 
