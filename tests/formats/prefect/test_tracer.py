@@ -424,3 +424,18 @@ def f(day: str = "monday"):
     assert pipeline.event_triggers == (
         EventTrigger("e", {"source": ["aws.s3"]}, {"day": "$.detail.x"}),
     )
+
+
+def test_losses_of_tasks_that_a_step_calls_itself_are_reported(tmp_path: Path) -> None:
+    file = tmp_path / "flow.py"
+    file.write_text(
+        f"{IMPORTS}def alert(task, run, state):\n    print(state)\n\n"
+        "@task(cache_key_fn=lambda *_: 'k', on_failure=[alert])\ndef load(x): return x\n\n"
+        "@flow\ndef f(x: str):\n    try:\n        return load(x)\n    except ValueError:\n"
+        "        return None\n"
+    )
+    ((_, losses),) = trace(file)
+    assert [(loss.severity, loss.code) for loss in losses if "task load" in loss.what] == [
+        ("changed", "cache"),
+        ("dropped", "callback"),
+    ]

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sagebridge.formats.prefect.constructs import (
+    CACHING,
     FLOW_OPTIONS,
     ONLY_PREFECT,
     TASK_OPTIONS,
@@ -16,6 +17,7 @@ from sagebridge.formats.prefect.constructs import (
 from sagebridge.formats.python.engine_losses import Unsupported
 from sagebridge.formats.python.function_source import NotSelfContained, of_function
 from sagebridge.model.engine_settings import EngineSettings, Hook
+from sagebridge.model.losses import AT_THE_END
 from sagebridge.model.values import ABSENT
 
 _KEPT = ("retries", "retry_delay_seconds", "timeout_seconds")
@@ -50,6 +52,13 @@ def unsupported_options(item: Any) -> Iterator[Unsupported]:
         elif rule is not None and value is False and _option(plain, name):
             given.append((name, "" if rule is ONLY_PREFECT else "False"))
     return option_losses(table, given)
+
+
+def lost_in_code(task: Any) -> Iterator[Unsupported]:
+    """The losses of a task that a step calls itself: caching and all hooks."""
+    yield from (one for one in unsupported_options(task) if one.code == CACHING.code)
+    for name in [f"on_{event}" for event in _EVENTS if hooks_of(task, f"on_{event}")]:
+        yield Unsupported("callback", "dropped", f"{name} hooks are not called", AT_THE_END)
 
 
 def _nothing() -> None:

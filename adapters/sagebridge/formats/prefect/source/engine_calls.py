@@ -33,6 +33,12 @@ class EngineCalls:
             for one in self.nodes(node, scope)
         ]
 
+    def tasks(self, nodes: Iterable[ast.AST], scope: Mapping[str, Any]) -> list[Any]:
+        """The tasks and flows that code names, also for their methods such as ``submit``."""
+        found = (resolved(one, scope) for node in nodes for one in self.nodes(node, scope))
+        owners = (getattr(one, "__self__", one) for one in found)
+        return list({id(one): one for one in owners if hasattr(type(one), "with_options")}.values())
+
     def nodes(self, node: ast.AST, scope: Mapping[str, Any]) -> Iterator[ast.Name | ast.Attribute]:
         return (one for one in reads(node) if self.is_engine(resolved(one, scope)))
 

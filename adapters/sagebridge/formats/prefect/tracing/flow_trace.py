@@ -136,6 +136,7 @@ class FlowTrace(CodeRecorder):
         name = self.code(code, wanted, self._first_line, own=True)
         what = f"{why.what}: the flow is one step, which calls its tasks itself"
         self.report(why.code, "changed", what, line=why.line, step=name)
+        self.interpreter.lost_of_tasks(frame.definition.body, frame, why.line, name)
 
     def _pipeline(self) -> Pipeline:
         steps = with_dependencies(self.state.nodes)

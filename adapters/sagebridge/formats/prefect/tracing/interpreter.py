@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from sagebridge.formats.prefect import flow_options
 from sagebridge.formats.prefect.constructs import statement_rule
 from sagebridge.formats.prefect.recording import code_steps
 from sagebridge.formats.prefect.recording.code_steps import Frame, handle_type
@@ -220,12 +221,19 @@ class Interpreter(Branches):
             if why is not None:
                 what = f"{why.what}: step {name} calls its tasks itself"
                 self.trace.report(why.code, "changed", what, line=why.line, step=name)
+                self.lost_of_tasks(nodes, frame, why.line, name)
         found = self.trace.result_of(name)
         if why is not None and any(map(is_submit, nodes)):  # later code asks for the results
             found = self.trace.future_of(found)
         for one in results:
             frame.statements.pop(one, None)
             frame.set(one, found if len(results) == 1 else found[one])
+
+    def lost_of_tasks(self, nodes: Sequence[ast.AST], frame: Frame, line: int, step: str) -> None:
+        """Report what tasks lose if code of a step calls them."""
+        for task in self.engine.tasks(nodes, frame.scope):
+            for lost in flow_options.lost_in_code(task):
+                self.trace.report(*lost, line=line, who=f"task {task.name}", step=step)
 
     def _is_output(self, node: ast.stmt, frame: Frame, *, report: bool = True) -> bool:
         """Whether a statement only prints or logs.
