@@ -115,3 +115,31 @@ def test_renamed_function_keeps_a_local_name_like_its_own(target: str) -> None:
     one, two = function("def add(add):\n    return add\n"), function("def add(x):\n    return x\n")
     text = sagebridge.write(pipeline_of(two, one), target).text
     assert "\ndef add_2(add):\n    return add\n" in text
+
+
+@pytest.mark.airflow
+def test_lambdas_and_methods_are_named_after_their_tasks(tmp_path: Path) -> None:
+    file = tmp_path / "lines.py"
+    file.write_text(
+        "from airflow.sdk import DAG\n"
+        "from airflow.providers.standard.operators.python import PythonOperator\n\n"
+        "class Shop:\n"
+        "    def __init__(self, name):\n        self.name = name\n"
+        "    def read(self):\n        return self.name\n\n"
+        "with DAG('d', schedule=None):\n"
+        "    for name in ('north', 'south'):\n"
+        "        PythonOperator(task_id=f'read_{name}', python_callable=Shop(name).read)\n"
+        "        PythonOperator(task_id=f'say_{name}', python_callable=lambda: print('hi'))\n"
+        "        PythonOperator(\n"
+        "            task_id=f'total_{name}',\n"
+        "            python_callable=lambda name=name: sum(\n"
+        "                len(one) for one in name\n"
+        "            ),\n"
+        "        )\n"
+    )
+    pipeline = sagebridge.read(file).pipeline
+    names = [one.function.name for one in pipeline.steps if isinstance(one, PythonStep)]
+    assert names == ["read_north", "say", "total_north", "read_south", "say", "total_south"]
+    text = sagebridge.write(pipeline, "prefect").text
+    assert text.count("def say():") == 1
+    assert "):\n    return sum(\n        len(one) for one in name\n    )\n" in text

@@ -7,12 +7,15 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
+from os.path import commonprefix
 from typing import Any
 
 from sagebridge.formats.airflow.dag_options import operator_arguments
 from sagebridge.formats.airflow.sagebridge_tasks import step_of
+from sagebridge.formats.airflow.task_facts import label
 from sagebridge.formats.airflow.task_values import RunTimeValue, Values, as_template, is_template
 from sagebridge.formats.python.function_source import NotSelfContained, of_function
+from sagebridge.formats.python.source_code import identifier
 from sagebridge.model.code_steps import (
     BRANCH,
     DIRECT_GATE,
@@ -117,7 +120,8 @@ class CodeTask:
         """
         operator = self.operator
         called = operator.python_callable
-        function = of_function(called, decorated=hasattr(operator, "custom_operator_name"))
+        decorated = hasattr(operator, "custom_operator_name")
+        function = of_function(called, decorated=decorated, name=_own_name(operator))
         args, unpacked = operator.op_args, getattr(operator, UNPACKED, None)
         if not isinstance(args, list | tuple):
             raise NotSelfContained("has positional arguments that are only known at run time")
@@ -214,3 +218,23 @@ class CodeTask:
             return self.values.of(value, as_template, templated=templated)
         except RunTimeValue as unknown:
             raise NotSelfContained(f"uses {unknown.what}") from None
+
+
+def _own_name(operator: Any) -> str:
+    """A name for a lambda or a method: what the names of the tasks that call it begin with."""
+    if (called := _anonymous(operator)) is None:
+        return ""
+    labels = [label(one) for one in operator.dag.tasks if _anonymous(one) == called]
+    start = commonprefix(labels)  # noqa: RUF071 - characters, not parts of a path
+    return identifier(start.strip("_-.") or label(operator))
+
+
+def _anonymous(task: Any) -> Any:
+    """What two equal lambdas or methods have in common, if a task calls one; otherwise None."""
+    given = getattr(task, "partial_kwargs", None) or vars(task)
+    called = given.get("python_callable")
+    if inspect.ismethod(called):
+        return id(called.__self__), called.__func__
+    if getattr(called, "__name__", "") != "<lambda>":
+        return None
+    return called.__code__, repr(called.__defaults__)

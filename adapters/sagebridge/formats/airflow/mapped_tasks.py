@@ -18,6 +18,7 @@ from typing import Any
 from sagebridge.formats.airflow.code_tasks import UNPACKED, context_names
 from sagebridge.formats.airflow.task_values import RunTimeValue, Values, as_template
 from sagebridge.formats.python.function_source import NotSelfContained, of_function
+from sagebridge.formats.python.source_code import identifier
 from sagebridge.model.code_steps import PYTHON, RETURN_VALUE, PythonStep, call_arguments
 from sagebridge.model.engine_settings import EngineSettings
 from sagebridge.model.expressions import Get, Index, Member, current_item, is_expression, plain
@@ -29,6 +30,8 @@ from sagebridge.model.values import EMPTY, Object, Value, same
 _MOST_ITEMS, _MOST_ITERATIONS = 100, 50
 ITEM = plain(current_item)
 _ITEMS = "sagebridge_operators.functions.items"
+_SOURCES = {"ZipXComArg": "zipped", "ConcatXComArg": "joined", "MapXComArg": "mapped"}
+"""The ends of the names of steps that make a list for another step."""
 _DECORATED = "op_kwargs_expand_input"
 """An attribute that only a mapped @task function has."""
 _NAMED = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
@@ -125,7 +128,7 @@ def _unpacked(given: Any, values: Values, name: str, *, decorated: bool) -> Item
             raise NoForEach("its items have different arguments")
         return ItemMapping(rows, {UNPACKED: ITEM})
     if not decorated:
-        found = _items(given, values, f"{name[:60]}-all")
+        found = _items(given, values, _source_name(name, given))
         step = _items_step(name, "call_arguments", (found.items,), {})
         return _computed(step, {UNPACKED: ITEM}, found.before)
     found = _items(given, values, name)
@@ -157,7 +160,8 @@ def _items(given: Any, values: Values, name: str) -> ItemMapping:
         step = _items_step(name, function, [one.items for one in parts], options)
         return _computed(step, before=before)
     if kind == "MapXComArg":
-        found = _items(given.arg, values, f"{name[:60]}-all")
+        base = name.removesuffix(f"-{_SOURCES[kind]}")
+        found = _items(given.arg, values, _source_name(base, given.arg))
         for at, one in enumerate(given.callables, start=1):
             own = name if at == len(given.callables) else f"{name[:60]}-{at}"
             found = _computed(_each_step(own, found.items, one), before=found.before)
@@ -170,6 +174,11 @@ def _items(given: Any, values: Values, name: str) -> ItemMapping:
     raise NoForEach("it is mapped over arguments that are only known at run time")
 
 
+def _source_name(name: str, given: Any) -> str:
+    """The name of the step that makes the list for the step ``name``."""
+    return f"{name[:57]}-{_SOURCES.get(type(given).__name__, 'all')}"
+
+
 def _items_step(
     name: str, function: str, args: Sequence[Value], kwargs: Mapping[str, Value]
 ) -> PythonStep:
@@ -180,7 +189,7 @@ def _items_step(
 def _each_step(name: str, items: Value, function: Any) -> PythonStep:
     """The step that calls a function of ``XComArg.map()`` for each item of a list."""
     try:
-        each = of_function(function)
+        each = of_function(function, name=identifier(name))
     except NotSelfContained as why:
         raise NoForEach(f"the function that maps its list {why}") from None
     loop = f"def {each.name}_each(items):\n    return [{each.name}(item) for item in items]"

@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from keyword import iskeyword
 from types import FunctionType, MethodType
 from typing import Any
 
@@ -27,11 +28,13 @@ from sagebridge.formats.python.module_slice import (
 )
 from sagebridge.formats.python.statement_text import (
     LITERALS,
+    at_margin,
     joined,
     plain_definition,
     sorted_imports,
     statement_text,
 )
+from sagebridge.model.display import free_name
 from sagebridge.model.functions import Function
 from sagebridge.model.parameters import PYTHON_TYPES
 from sagebridge.model.values import EMPTY
@@ -191,8 +194,8 @@ def _method(method: MethodType, name: str, file: str) -> Function:
         if not (made := _construction(owner)):
             raise
         part = module_of(source).named([variable], known)
-    name = name or (method.__name__ if method.__name__ not in part.names else "")
-    name = name or f"{variable}_{method.__name__}"
+    wanted = (name, method.__name__, f"{variable}_{method.__name__}")
+    name = next(one for one in wanted if one and one not in part.names and not iskeyword(one))
     return Function(name, "", module=part.text(f"{name} = {made}.{method.__name__}"))
 
 
@@ -251,16 +254,19 @@ def _of_lambda(function: FunctionType, node: ast.Lambda, source: str, name: str)
             case ast.Assign(targets=[ast.Name(id=variable)], value=value) if value is node:
                 part = module.named([variable], live)
                 return Function(variable, "", module=part.text())
-    name = name or f"lambda_{node.lineno}"
+    top = (one.binds for one in module.scope.statements if one.top)
+    used = {one.id for one in ast.walk(node) if isinstance(one, ast.Name)}.union(*top)
+    name = f"lambda_{node.lineno}" if not name or iskeyword(name) else name
+    name = free_name(name, used)
     node = copy.deepcopy(place := node)
     _set_scope_defaults(function, node.args, module)
-    body = ast.get_source_segment(source, node.body) or ast.unparse(node.body)
-    text = f"def {name}({ast.unparse(node.args)}):\n    return {body}"
-    try:
-        (definition,) = ast.parse(text).body
-    except SyntaxError:
-        text = f"def {name}({ast.unparse(node.args)}):\n    return {ast.unparse(node.body)}"
-        (definition,) = ast.parse(text).body
+    head = f"def {name}({ast.unparse(node.args)}):\n    return "
+    text = head + at_margin(ast.get_source_segment(source, node.body) or "")
+    (definition,) = ast.parse(head + ast.unparse(node.body)).body
+    is_same = False
+    with suppress(SyntaxError):
+        is_same = ast.dump(ast.parse(text)) == ast.dump(ast.Module([definition], []))
+    text = text if is_same else ast.unparse(definition)
     ast.copy_location(definition, node)
     return _carried(module, place, definition, text, live)
 

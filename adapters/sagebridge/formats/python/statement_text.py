@@ -83,6 +83,13 @@ def built_text(definition: ast.FunctionDef | ast.AsyncFunctionDef, source: str) 
         return code
 
 
+def at_margin(expression: str) -> str:
+    """An expression whose further lines are indented like the statement of a function."""
+    first, _, rest = expression.partition("\n")
+    rest = textwrap.indent(textwrap.dedent(rest), "    ")
+    return f"{first}\n{rest}" if rest else first
+
+
 def statement_lines(
     node: ast.stmt, source: str, decorators: Sequence[ast.expr] | None = None
 ) -> str:
