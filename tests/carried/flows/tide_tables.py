@@ -95,6 +95,8 @@ def tide_tables(
         seen(text=f"{first} {station.name} {window.days}", iso=first.isoformat())
     if until is None:
         seen(open=True)
+    for day in closed:
+        seen(closed=day)
     days = days_of(first, window)
     return [write_table(day, folder, marks) for day in days]
 

@@ -12,9 +12,10 @@ from sagebridge.authoring.definition_writer import definition
 from sagebridge.formats.prefect.tracer import trace
 from sagebridge.model.code_removal import without_carried
 from sagebridge.model.code_steps import PythonStep
-from sagebridge.model.expressions import get
+from sagebridge.model.conditions import Comparison
+from sagebridge.model.expressions import get, join
 from sagebridge.model.for_each import ForEachStep
-from sagebridge.model.pipeline import walk
+from sagebridge.model.pipeline import ConditionStep, walk
 from tests.formats.prefect.traced_flows import (
     GENERATOR,
     IMPORTS,
@@ -289,6 +290,40 @@ def test_computed_value_is_a_step(
     assert run_code(code, given) == result
     assert task.arguments["args"] == (get(f"Steps.{code.name}.return_value"),)
     assert losses == ()
+
+
+def test_function_of_a_step_has_its_name(traced: TraceFlow) -> None:
+    pipeline, _ = traced("two(n + 1)\ntwo(n + 2)\ntwo(n + 1)", "n: int = 1")
+    made = [one for one in pipeline.steps if isinstance(one, PythonStep)]
+    names = [(one.name, one.function.name) for one in made if one.function.name != "two"]
+    assert names == [("n", "n"), ("n-2", "n_2")]
+
+
+def test_steps_of_arguments_come_first_in_their_order(traced: TraceFlow) -> None:
+    pipeline, losses = traced(
+        "two(x)\ntwo(sizes)\ntwo(day)",
+        "x: str, day: datetime.date, sizes: tuple[int, ...] = (1,)",
+        before="import datetime\n\n",
+    )
+    assert losses == ()
+    assert [one.name for one in pipeline.steps][:3] == ["parse-day", "parse-sizes", "two"]
+
+
+def test_attribute_of_a_model_argument_is_part_of_its_step(traced: TraceFlow) -> None:
+    model = "class Size(BaseModel):\n    rows: int = 2\n    tags: set[str] = set()\n\n"
+    body = "if size.rows > 3:\n    two(size.tags)\none(f'{size.rows}')"
+    before = f"from pydantic import BaseModel\n\n{model}"
+    pipeline, losses = traced(body, "size: Size = Size()", before=before)
+    assert losses == ()
+    assert pipeline.declared[0].default == {"rows": 2, "tags": ()}
+    made, condition, last = pipeline.steps
+    assert isinstance(made, PythonStep)
+    assert "return Size.model_validate(size)" in made.function.code
+    assert "class Size(BaseModel)" in made.function.module
+    rows = get("Steps.parse-size.return_value['rows']")
+    assert isinstance(condition, ConditionStep)
+    assert condition.conditions == (Comparison("GreaterThan", rows, 3),)
+    assert last.arguments["args"] == (join("", rows),)
 
 
 def test_statements_on_run_time_values_are_one_step(traced: TraceFlow) -> None:
