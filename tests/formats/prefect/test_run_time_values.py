@@ -206,6 +206,31 @@ def test_enumeration_that_may_be_none(traced: ReadFlow) -> None:
     assert "return TypeAdapter(Mode | None).validate_python(mode)" in made.function.code
 
 
+@pytest.mark.parametrize(
+    ("argument", "made"),
+    [
+        ("mode: Mode", "Mode(mode)"),
+        ("mode: Mode = None", "TypeAdapter(Mode | None).validate_python(mode)"),
+        ("size: Config = Config()", "Config.model_validate(size)"),
+        ("size: 'Config | None'", "TypeAdapter(Config | None).validate_python(size)"),
+        ("folder: pathlib.Path", "pathlib.Path(folder)"),
+        ("date: date", "date.fromisoformat(value)"),
+        ("days: list[date]", "TypeAdapter(list[date]).validate_python(days)"),
+    ],
+)
+def test_argument_is_made_from_its_json(traced: ReadFlow, argument: str, made: str) -> None:
+    name = argument.partition(":")[0]
+    pipeline, losses = traced(
+        f"{SIGNATURE}import pathlib\nfrom datetime import date\n"
+        f"@flow\ndef f({argument}):\n    one({name})\n"
+    )
+    assert losses == []
+    code = pipeline.steps[0]
+    assert isinstance(code, PythonStep)
+    assert code.function.code.endswith(f"    return {made}")
+    assert code.arguments["args"] == (parameter(name),)
+
+
 def test_map_over_several_lists(traced: ReadFlow) -> None:
     pipeline, losses = traced("@flow\ndef f(x: str):\n    use.map(one(x), [1, 2], share=0.5)\n")
     rows, loop = pipeline.step("use-rows"), pipeline.step("use-map")

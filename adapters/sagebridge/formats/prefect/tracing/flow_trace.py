@@ -6,8 +6,13 @@ import ast
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import date
+from decimal import Decimal
+from enum import Enum
+from pathlib import Path
 from types import FunctionType
 from typing import Any
+from uuid import UUID
 
 from sagebridge.authoring.file_arguments import in_definition_order, step_order
 from sagebridge.authoring.flow_signature import (
@@ -53,6 +58,7 @@ from sagebridge.model.pipeline import Parallelism, Pipeline, Step
 from sagebridge.model.values import ABSENT, Object, Value
 
 _TYPE_ADAPTER = "from pydantic import TypeAdapter"
+_ADAPTER = "TypeAdapter({kind}).validate_python({given})"
 
 
 class FlowTrace(CodeRecorder):
@@ -176,15 +182,11 @@ class FlowTrace(CodeRecorder):
                 kind = f"{kind} | None"
             given = "value" if one.name in loaded_names(ast.parse(kind)) else one.name
             frame.set(given, Symbol(parameter(one.name), OBJECT))
-            if hasattr(hint, "model_validate"):
-                text = f"{kind}.model_validate({given})"
-            elif one.type.enumeration and isinstance(hint, type):
-                text = f"{kind}({given})"
-            else:
-                text = f"TypeAdapter({kind}).validate_python({given})"
-                if "TypeAdapter" not in self.file.names:
-                    frame.set("TypeAdapter", None)
-                    frame.statements["TypeAdapter"] = ast.parse(_TYPE_ADAPTER).body[0]
+            form = _form(hint) if one.parameter and not one.parameter.nullable else _ADAPTER
+            if form == _ADAPTER and "TypeAdapter" not in self.file.names:
+                frame.set("TypeAdapter", None)
+                frame.statements["TypeAdapter"] = ast.parse(_TYPE_ADAPTER).body[0]
+            text = form.format(kind=kind, given=given)
             node, wanted = ast.parse(text, mode="eval").body, f"parse_{one.name}"
             function = code_steps.of_expression(node, self.file, frame, wanted)
             others = [f"parse_{it.name}" for it in self.signature[: self.signature.index(one)]]
@@ -266,6 +268,16 @@ class FlowTrace(CodeRecorder):
             return self.interpreter.call_function(flow.fn, arguments, named)
         finally:
             self.groups.pop()
+
+
+def _form(hint: Any) -> str:
+    """The expression that makes the value of a type from JSON, as pydantic does."""
+    if hint is date:
+        return "{kind}.fromisoformat({given})"
+    if hasattr(hint, "model_validate"):
+        return "{kind}.model_validate({given})"
+    called = isinstance(hint, type) and (hint in (Decimal, Path, UUID) or issubclass(hint, Enum))
+    return "{kind}({given})" if called else _ADAPTER
 
 
 def _fields(hint: Any) -> dict[str, str]:
