@@ -13,7 +13,7 @@ from airflow.sdk import DAG, task
 import sagebridge
 from sagebridge.errors import ParameterError
 from sagebridge.model.conditions import equals, greater_than
-from sagebridge.model.expressions import join, parameter, template
+from sagebridge.model.expressions import execution, join, parameter, template
 from sagebridge.model.for_each import ForEachStep
 from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import ConditionStep, Pipeline, walk
@@ -142,6 +142,30 @@ def test_partial_arguments_and_expand_kwargs_take_outputs(aws: FakeSageMaker) ->
     assert served(dag).get_task("step").upstream_task_ids == {"image"}
     jobs = aws.called("create_processing_job")
     assert [one["AppSpecification"] for one in jobs] == [{"ImageUri": "own"}] * 2
+
+
+def test_outputs_of_a_step_are_assets(aws: FakeSageMaker) -> None:
+    def output(name: str, uri: Any) -> dict[str, Any]:
+        s3 = {"S3Uri": uri, "LocalPath": f"/opt/ml/{name}", "S3UploadMode": "EndOfJob"}
+        return {"OutputName": name, "S3Output": s3}
+
+    later = join("/", "s3://b", execution.pipeline_execution_id)
+    outputs = {"Outputs": [output("known", "s3://b/known"), output("later", later)]}
+    arguments = {**request("a"), "ProcessingOutputConfig": outputs}
+    with DAG(new_id(), schedule=None) as dag:
+        step = ProcessingOperator(task_id="step", arguments=arguments, output_assets=True)
+        ProcessingOperator(task_id="plain", arguments=arguments)
+    assert [getattr(one, "uri", one.name) for one in step.outlets] == [
+        "s3://b/known",
+        f"{dag.dag_id}.step",
+    ]
+    assert not dag.get_task("plain").outlets
+    played = play(dag)
+    assert played.state == "success"
+    query = "select a.uri from asset_event e join asset a on a.id = e.asset_id"
+    query += " where e.source_dag_id = ?"
+    found = {uri for (uri,) in played.select(query, dag.dag_id)}
+    assert found == {"s3://b/known", f"s3://b/{played.execution}"}
 
 
 @pytest.mark.airflow31
@@ -296,10 +320,15 @@ def test_ignored_settings_of_a_pipeline_in_a_group_warn() -> None:
         group_of(configured)
 
 
+def page_dag() -> str:
+    """The DAG file of the page, whose retries do not wait."""
+    (block, *_) = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    return str(block).replace("timedelta(minutes=1)", "timedelta()")
+
+
 def days_of(folder: Path) -> tuple[Any, list[FinishedRun]]:
     """The DAG of the page, and its runs of three days."""
-    (block, *_) = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
-    (folder / "nightly.py").write_text(block.replace("timedelta(minutes=1)", "timedelta()"))
+    (folder / "nightly.py").write_text(page_dag())
     (folder / "ages.json").write_text(sagebridge.write(AGES, "sagemaker").text)
     bag = bag_of(folder)
     assert not bag.import_errors

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import XComArg as XComArg
     from airflow.providers.common.compat.sdk import conf as conf
     from airflow.providers.common.compat.sdk import get_parsing_context as get_parsing_context
-    from airflow.sdk.definitions._internal.contextmanager import DagContext as DagContext
     from airflow.sdk.definitions._internal.expandinput import (
         DictOfListsExpandInput as DictOfListsExpandInput,
     )
@@ -56,7 +55,6 @@ _MODULES = {
     "Connection": ("airflow.sdk", "airflow.models.connection"),
     "Context": ("airflow.sdk", "airflow.utils.context"),
     "DAG": ("airflow.sdk", "sagebridge_operators.airflow.airflow2"),
-    "DagContext": ("airflow.sdk.definitions._internal.contextmanager", "airflow.models.dag"),
     "DagRunTriggerException": _EXCEPTIONS,
     "DictOfListsExpandInput": (
         "airflow.sdk.definitions._internal.expandinput",

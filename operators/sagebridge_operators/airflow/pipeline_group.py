@@ -21,7 +21,7 @@ from sagebridge.model.parameters import Parameter, coerce
 from sagebridge.model.pipeline import ConditionStep, Pipeline, Step, walk
 from sagebridge.model.step_names import with_step_names
 from sagebridge.model.values import ABSENT, EMPTY, Strict, thaw
-from sagebridge_operators.airflow._compat import DagContext, TaskGroup
+from sagebridge_operators.airflow._compat import TaskGroup
 from sagebridge_operators.airflow.code_operators import PythonStepOperator
 from sagebridge_operators.airflow.dag_builder import (
     Definition,
@@ -29,7 +29,7 @@ from sagebridge_operators.airflow.dag_builder import (
     own_arguments,
     read_valid,
 )
-from sagebridge_operators.airflow.run_time_values import ParameterValue
+from sagebridge_operators.airflow.run_time_values import ParameterValue, caller
 from sagebridge_operators.airflow.step_operators import OPERATOR_ARGUMENTS, StepOperator
 from sagebridge_operators.functions.tasks import nothing
 
@@ -54,7 +54,7 @@ class PipelineTaskGroup(TaskGroup):
             extract() >> abalone >> notify(abalone["Train"].output["model_artifact"])
 
     Args:
-        pipeline: a file with a definition or a CreatePipeline request, relative to the DAG file; a
+        pipeline: a file with a definition or a CreatePipeline request, relative to this one; a
             :class:`sagebridge.Pipeline`; or a pipeline of the SageMaker SDK.
         group_id: default: the name of the pipeline or of its file.
         parameters: values of the pipeline's parameters: constants, outputs of tasks,
@@ -84,7 +84,7 @@ class PipelineTaskGroup(TaskGroup):
         if problem := unknown_arguments("PipelineTaskGroup()", more, known, ("parameters",)):
             raise TypeError(problem)
         for_group = {name: more.pop(name) for name in list(more) if name in _GROUP_ARGUMENTS}
-        read = _read(pipeline, for_group.get("dag"))
+        read = _read(pipeline)
         wanted = group_id or re.sub(r"[^\w-]", "_", read.name or "pipeline", flags=re.ASCII)
         shared: dict[str, Any] = {**thaw(for_airflow(shared_connection(read)))}
         if read.role_arn is not ABSENT:
@@ -147,26 +147,20 @@ class PipelineTaskGroup(TaskGroup):
         operator.set_upstream(last)
 
 
-def _read(source: Any, dag: Any) -> Pipeline:
+def _read(source: Any) -> Pipeline:
     """The pipeline of a source. Raises InvalidDefinition."""
     if isinstance(source, Pipeline):
         return source
     if isinstance(source, str | Path):
         path = Path(source)
         if not path.is_absolute():
-            path = _folder(dag) / path
+            path = caller().parent / path
         found = Definition(path).read()
     else:
         found = read_valid(source, type(source).__name__)
     if isinstance(found, str):
         raise InvalidDefinition(found)
     return found
-
-
-def _folder(dag: Any) -> Path:
-    """The folder of the DAG file."""
-    current = dag or DagContext.get_current_dag()
-    return Path(current.fileloc).parent if current is not None else Path()
 
 
 def _values(pipeline: Pipeline, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from sagebridge.model.display import shown
@@ -114,8 +115,13 @@ def warn_of_templates(task_id: str, value: Value) -> None:
         warnings.warn(message, PlainTextWarning, stacklevel=_levels_to_the_file())
 
 
+def caller() -> Path:
+    """The file whose code creates an operator or task group."""
+    return Path(sys._getframe(_levels_to_the_file() - 1).f_code.co_filename)
+
+
 def _levels_to_the_file() -> int:
-    """The stack level of the DAG file, for a warning of the calling function."""
+    """The stack level of the DAG file, for warnings.warn() in the calling function."""
     level, frame = 1, sys._getframe(1)
     while frame.f_back is not None and _is_library(frame.f_globals):
         level, frame = level + 1, frame.f_back

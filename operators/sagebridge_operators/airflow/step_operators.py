@@ -62,6 +62,7 @@ class StepOperator(DrivenTask, BaseOperator):
         role_arn: the role of jobs whose arguments have none.
         deferrable: whether Airflow's triggerer looks at the job while no worker waits for it;
             default: ``[operators] default_deferrable``. Only jobs on AWS, from Airflow 3.3 on.
+        output_assets: make the S3 data that the job writes outlets of the task, as assets.
 
     Keys of a definition next to its steps and parameters are a default argument of the DAG,
     ``definition``: ``{"Metadata": {…}, "PipelineExperimentConfig": {…}}``. A pipeline name that is
@@ -95,6 +96,7 @@ class StepOperator(DrivenTask, BaseOperator):
         botocore_config: dict[str, Any] | None = None,
         role_arn: str | None = None,
         deferrable: bool | None = None,
+        output_assets: bool = False,
         retry_delay: timedelta | float = timedelta(seconds=10),
         **kwargs: Any,
     ) -> None:
@@ -128,6 +130,12 @@ class StepOperator(DrivenTask, BaseOperator):
         settings = replace(settings, trigger_rule=rule, group=tuple(_groups(self)))
         self._step = Step(name, step_type or self.step_type, engine=settings, **fields)
         self.own_hooks = live_hooks
+        self.output_assets = output_assets
+        if output_assets:
+            # Imported here: few DAGs use assets.
+            from sagebridge_operators.airflow.output_assets import outlets_of
+
+            self.outlets = [*self.outlets, *outlets_of(self.dag_id, self.task_id, self._step)]
         self.follows_triggers = False
         if settings.setup:
             self.as_setup()  # type: ignore[no-untyped-call]
@@ -186,12 +194,17 @@ class StepOperator(DrivenTask, BaseOperator):
         airflow/models/baseoperator.py).
         """
         trigger_gates.check(self, context)
-        outputs: dict[str, Any] = self._run(context)
-        return outputs
+        return self._with_events(context, self._run(context))
 
     def resume(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
         """Goes on after a trigger's event. Returns or raises as ``execute`` does."""
-        outputs: dict[str, Any] = self._run(context, event)
+        return self._with_events(context, self._run(context, event))
+
+    def _with_events(self, context: Context, outputs: dict[str, Any]) -> dict[str, Any]:
+        if self.output_assets:
+            from sagebridge_operators.airflow.output_assets import add_events
+
+            add_events(self, context, outputs)
         return outputs
 
     def resume_execution(

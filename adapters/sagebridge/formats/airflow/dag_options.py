@@ -52,7 +52,11 @@ _UNUSED = NoEffect("no operator of the DAG has an argument of this name")
 
 def sagebridge_arguments(operator: Any) -> frozenset[str]:
     """The arguments of a sagebridge operator that are part of its step."""
-    return (own_arguments(operator) | set(OWN_ARGUMENTS)) - {"backend", "retry_delay"}
+    return (own_arguments(operator) | set(OWN_ARGUMENTS)) - {
+        "backend",
+        "output_assets",
+        "retry_delay",
+    }
 
 
 def own_arguments(operator: Any) -> frozenset[str]:

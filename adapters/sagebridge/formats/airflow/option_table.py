@@ -131,6 +131,7 @@ _BASE_ARGUMENTS: Mapping[str, Row] = {
     "max_active_tis_per_dagrun": _option(
         "concurrency", "dropped", "max_active_tis_per_dagrun={} has no effect"
     ),
+    "output_assets": _option("asset", "dropped", "its outputs do not update assets"),
     "outlets": _option(
         "asset",
         "dropped",
