@@ -261,6 +261,7 @@ def test_command_with_options_of_airflow_calls_the_library(read: Read) -> None:
         "'true', output_processor=json.loads": {"as_json": True},
         "'true'": {},
         "'exit 99', skip_on_exit_code=None": {},
+        "'echo 1995'": {},
     }
     lines = [
         f"    BashOperator(task_id='t{at}', bash_command={arguments})\n"

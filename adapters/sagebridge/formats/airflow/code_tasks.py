@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
@@ -77,6 +78,8 @@ UNPACKED = "unpacked"
 """An argument of a step: a dict whose items are keyword arguments; also an attribute of an operator
 that is mapped over such dicts."""
 _RUN_COMMAND = Function("run_command", "", imported_from="sagebridge_operators.functions.shell")
+_DEFAULT_SKIP = re.compile(r"\b99\b").search
+"""Finds the exit code that skips a task by default, but no other numbers with these digits."""
 _COMMAND = "-command"
 """The suffix of the step whose result is the command of a task."""
 
@@ -202,7 +205,7 @@ class CodeTask:
             options["as_json"] = True
         elif processor is not None:
             raise NotSelfContained("processes its output (output_processor)")
-        is_used = "skip_on_exit_code" in given or "99" in source
+        is_used = "skip_on_exit_code" in given or _DEFAULT_SKIP(source)
         if is_used and (codes := sorted(operator.skip_on_exit_code)):
             options["skip_on_exit_code"] = codes
         return options
