@@ -96,7 +96,7 @@ def _as_json(text: str) -> str:
 def start_values(
     file: Path, names: dict[str, Any], inputs: Mapping[str, ImportInput]
 ) -> list[StartValue]:
-    """The expressions of a file that read inputs and have JSON values, the shortest first.
+    """The expressions of a file that read inputs and have JSON values, the simplest first.
 
     ``names`` are those of the module, as it is after the import.
     """
@@ -116,18 +116,20 @@ def start_values(
     }
     parents = {child: one for one in ast.walk(module.tree) for child in ast.iter_child_nodes(one)}
     found: list[StartValue] = []
-    for node in sorted(nodes, key=lambda one: (_reads_variable(one), len(nodes[one])))[:_LIMIT]:
+    every = (one for one in ast.walk(module.tree) if isinstance(one, ast.Name))
+    variables = {one.id for one in every if isinstance(one.ctx, ast.Store)}
+
+    def order(node: ast.expr) -> tuple[bool, int]:
+        # The expression that a variable is assigned comes before those that read the variable.
+        return not variables.isdisjoint(_names(node)), len(nodes[node])
+
+    for node in sorted(nodes, key=order)[:_LIMIT]:
         for code, value in _results(node, nodes[node], str(file), names):
             name = _name(node, parents.get(node))
             with suppress(NotSelfContained, SyntaxError):
                 function = _function(name, code, value, module, names)
                 found.append(StartValue(name, node.lineno, code, value, asdict(function)))
     return found
-
-
-def _reads_variable(node: ast.expr) -> bool:
-    """Whether an expression only reads variables: those that set them are preferred."""
-    return not any(isinstance(one, ast.Attribute | ast.Call) for one in ast.walk(node))
 
 
 def _results(
@@ -157,6 +159,8 @@ def _name(node: ast.expr, parent: ast.AST | None) -> str:
         case ast.keyword(arg=str(name)):
             return name
     match node:
+        case ast.Call(func=ast.Name(id="str"), args=[value]):
+            return _name(value, None)
         case ast.Call(func=ast.Name(id=name)) | ast.Call(func=ast.Attribute(attr=name)):
             return name
         case ast.Attribute(attr="parent"):
