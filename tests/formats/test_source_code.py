@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from sagebridge.formats.python.source_code import source
+from sagebridge.formats.python.source_code import layout, source
 
 EXPRESSIONS = (
     "f()",
@@ -37,3 +37,8 @@ def test_threads_restore_the_recursion_limit() -> None:
     with ThreadPoolExecutor(8) as pool:
         assert len(set(pool.map(lambda _: source(call), range(400)))) == 1
     assert sys.getrecursionlimit() == before
+
+
+def test_spaces_before_the_closing_quotes_keep_lines() -> None:
+    text = "\n    set -e\n    echo one\n    "
+    assert layout(f"x = {source(ast.Constant(text))}\n") == f'x = """{text}"""\n'

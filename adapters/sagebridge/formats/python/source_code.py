@@ -353,8 +353,9 @@ def _lines_of(value: Any) -> str:
     """
     if not isinstance(value, str) or "\n" not in value.strip("\n"):
         return ""
-    plain = all(line.isprintable() and line == line.rstrip() for line in value.split("\n"))
-    if not plain or '"""' in value or value[-1] in '"\\':
+    *lines, last = value.split("\n")  # editors remove spaces at the end of other lines
+    plain = all(line.isprintable() and line == line.rstrip() for line in lines)
+    if not plain or not last.isprintable() or '"""' in value or value[-1] in '"\\':
         return ""
     return f'"""{value}"""'.replace("\\", "\\\\").replace("\n", _NEWLINE)
 
