@@ -20,6 +20,7 @@ from sagebridge.formats.python.statement_text import (
     statement_text,
 )
 from sagebridge.model.display import free_name
+from sagebridge.model.engine_names import OFFERING_MODULES
 from sagebridge.model.functions import Function
 from sagebridge.model.values import EMPTY
 
@@ -313,6 +314,24 @@ def _covering_imports(sequences: Sequence[Sequence[str]]) -> dict[str, str]:
             if wider:
                 result[text] = max(wider, key=lambda one: (len(names[one]), one))
     return result
+
+
+def merged_imports(texts: Sequence[str]) -> list[str]:
+    """Imports in which those of one module are one, if that changes nothing when it is read."""
+    found: dict[str, set[str]] = {}
+    for text in texts:
+        (node, *_) = ast.parse(text).body
+        if isinstance(node, ast.ImportFrom) and not node.level and "#" not in text:
+            module = node.module or ""
+            fixed = module == "__future__" or module in OFFERING_MODULES.values()
+            if not fixed and text == _sorted_import(module, _aliases(text)):
+                found.setdefault(module, set()).add(text)
+    result = dict.fromkeys(texts)
+    for module, own in found.items():
+        if len(own) > 1:
+            result = {text: None for text in result if text not in own}
+            result[_sorted_import(module, frozenset().union(*map(_aliases, own)))] = None
+    return list(result)
 
 
 def _aliases(text: str) -> frozenset[tuple[str, str]]:

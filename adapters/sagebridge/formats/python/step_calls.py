@@ -16,6 +16,7 @@ from sagebridge.authoring.step_arguments import STEP_ARGUMENTS
 from sagebridge.formats.python.carried_modules import (
     CarriedModules,
     identity,
+    merged_imports,
     position_of,
     statements,
 )
@@ -362,7 +363,8 @@ def file_text(
     if pipeline.notes.docstring:
         first += f"\n# {printable(generated)}"
     own = functions.texts()
-    needed = sorted_imports([*functions.modules.imports, *imports, *functions.imports()])
+    every = [*functions.modules.imports, *imports, *functions.imports()]
+    needed = sorted_imports(merged_imports(every))
     if not own:
         return f"{first}\n\n" + layout(f"{joined(needed)}\n\n{body}\n")
     head = f"{first}\n\n" + layout(joined(needed))
