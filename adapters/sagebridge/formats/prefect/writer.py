@@ -46,7 +46,7 @@ from sagebridge.model.connections import (
 from sagebridge.model.graph import in_order
 from sagebridge.model.limits import FIELD_ARGUMENTS, is_portable
 from sagebridge.model.losses import Loss
-from sagebridge.model.pipeline import Pipeline, Step, walk
+from sagebridge.model.pipeline import Pipeline, Step
 from sagebridge.model.schedules import Schedule
 from sagebridge.model.step_types import OPERATOR_TYPES
 from sagebridge.model.values import ABSENT, EMPTY
@@ -68,10 +68,6 @@ _MODULES = {
 _IMPORTABLE = frozenset((*PREFECT_NAMES, *(row.function for row in OPERATOR_TYPES.values())))
 _CODE_FUNCTIONS = {PYTHON: "python", SHELL: "shell", STUB: "stub", AWS_CALL: "aws_call"}
 """The function of each kind of carried step."""
-_WITHOUT_JOBS = {PYTHON, SHELL, STUB}.union(
-    row.name for row in OPERATOR_TYPES.values() if row.makes == "nothing"
-)
-"""The types of steps that have nothing to stop on AWS."""
 _GUARDS = {"if_steps": "met", "else_steps": "unmet", "body": "body"}
 """The method that opens the ``with`` block of each field with steps."""
 _NONE = ast.Constant(None)
@@ -258,8 +254,7 @@ class FlowFileWriter:
             limit = ast.Constant(self.pipeline.parallelism.max_parallel_execution_steps)
             keywords["task_runner"] = call(self.names.use(_RUNNER), max_workers=limit)
         keywords |= {one: it for one, it in self._settings().items() if one not in FLOW_ARGUMENTS}
-        has_jobs = any(step.type not in _WITHOUT_JOBS for step in walk(self.pipeline))
-        for event in ("on_cancellation", "on_crashed") if has_jobs else ():
+        for event in ("on_cancellation", "on_crashed"):
             own = keywords.get(event, array(()))
             assert isinstance(own, ast.List)
             keywords[event] = array((*own.elts, self.names.use("stop_jobs")))
