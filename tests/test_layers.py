@@ -45,6 +45,10 @@ ALLOWED = {
     ("sagebridge.formats.python.import_caller", "-m self.module"),
     # Most DAG files import the operators; an entry point loads them once for all files.
     ("sagebridge.formats.airflow.import_dags", "entry_points(group=_PRELOAD, name='airflow')"),
+    # What an old DAG file imports, in the import process.
+    ("sagebridge.formats.airflow.old_files", "import_module('airflow.utils.dates')"),
+    ("sagebridge.formats.airflow.old_files", "import_module(f'{module}.{name}')"),
+    ("sagebridge.formats.airflow.old_files", "import_module(module)"),
     # Few DAG files use these names of the package.
     ("sagebridge_operators.airflow", "import_module(f'{__name__}.{_LAZY[name]}')"),
     # Names of Airflow that are in other modules in other versions.

@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
@@ -142,3 +143,18 @@ def test_serialized_tasks_contain_no_code() -> None:
         PythonStepOperator(task_id="a", python_callable=os.getcwd, op_args=["{{ ds }}"])
         ShellStepOperator(task_id="b", bash_command="echo {{ ds }}")
     assert set(served(dag).task_ids) == {"a", "b"}
+
+
+def test_dates_of_airflow_2_are_in_the_context() -> None:
+    found = []
+
+    def dates(execution_date: datetime, yesterday_ds: str, ti: Any) -> None:
+        found.append((execution_date, yesterday_ds, ti.execution_date))
+
+    with DAG(new_id(), schedule=None) as dag:
+        PythonStepOperator(task_id="a", python_callable=dates, context=True)
+    played = play(dag, at=datetime(2026, 3, 1, tzinfo=UTC))
+
+    assert played.state == "success"
+    at = datetime(2026, 3, 1, tzinfo=UTC)
+    assert found == [(at, "2026-02-28", at)]

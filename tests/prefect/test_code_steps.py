@@ -104,6 +104,7 @@ def test_context_templates_and_pushed_values(play: Run, backend: FakeBackend) ->
         found["report"] = logical_date, run_id, day, missing
         context = get_current_context()
         assert context["ti"].task_id == "report"
+        assert context["execution_date"] == ti.execution_date == logical_date  # of Airflow 2
         assert context["dag_run"].partition_key is None
         outputs = Asset("s3://rows")
         context["outlet_events"][outputs].extra["rows"] = 2

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from sagebridge.model.airflow2_context import with_old_dates
 from sagebridge.model.code_steps import RETURN_VALUE, CarriedStep
 from sagebridge.model.pipeline import walk
 from sagebridge_operators.airflow.dag_runs import DagRuns
@@ -53,7 +54,7 @@ def _rendered(operator: StepOperator, context: Context, text: str) -> Any:
 def code_context(context: Context, run: RunContext) -> Mapping[str, Any]:
     """Airflow's context with a task instance that finds the results of steps."""
     ti = CodeTaskInstance(context["ti"], run)
-    return {**dict(context.items()), "ti": ti, "task_instance": ti}
+    return {**with_old_dates(context), "ti": ti, "task_instance": ti}
 
 
 class CodeTaskInstance:
@@ -73,6 +74,11 @@ class CodeTaskInstance:
     def try_number(self) -> int:
         """The number of the try, without those of lost workers."""
         return self._run.try_number
+
+    @property
+    def execution_date(self) -> Any:
+        """The logical date, by its name in Airflow 2."""
+        return self._ti.get_template_context()["dag_run"].logical_date
 
     def xcom_push(self, key: str, value: Any, **more: Any) -> None:
         """Keeps a value for later steps."""
@@ -110,6 +116,6 @@ def in_code_context(context: Context) -> Iterator[None]:
     from sagebridge_operators.airflow._compat import set_current_context
 
     ti = CodeTaskInstance(context["ti"])
-    given: Any = {**dict(context.items()), "ti": ti, "task_instance": ti}
+    given: Any = {**with_old_dates(context), "ti": ti, "task_instance": ti}
     with set_current_context(given):
         yield

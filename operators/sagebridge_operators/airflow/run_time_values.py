@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from sagebridge.model.airflow2_context import with_old_dates
 from sagebridge.model.display import shown
 from sagebridge.model.expressions import Template, json_value, parameter
 from sagebridge.model.parameters import Parameter, coerce
@@ -71,7 +72,7 @@ def rendered(operator: Any, text: str, context: Any) -> Any:
     """A template, rendered as Airflow does, apart from a name of a file."""
     # Airflow's render_template() reads a string such as script.sh as a file
     # (airflow/sdk/definitions/_internal/templater.py).
-    return operator.get_template_env().from_string(text).render(dict(context.items()))
+    return operator.get_template_env().from_string(text).render(with_old_dates(context))
 
 
 def _text(value: Any, number: int) -> str:

@@ -93,7 +93,7 @@ FAULTY: dict[str, tuple[str, str]] = {
     ),
     "no name": (
         "from airflow.sdk import NoSuchThing\n",
-        ":1: raised on import: ImportError: cannot import name 'NoSuchThing'",
+        ":1: imports what the installed Airflow does not have: line 1: airflow.sdk.NoSuchThing",
     ),
     "syntax": ("with DAG(:\n", ":1: is not valid Python: invalid syntax"),
     "no DAG": ("import airflow\n", ": has no DAG; assign a DAG to a module variable"),

@@ -17,6 +17,7 @@ from sagebridge.formats.airflow.task_facts import label
 from sagebridge.formats.airflow.task_values import RunTimeValue, Values, as_template, is_template
 from sagebridge.formats.python.function_source import NotSelfContained, of_function
 from sagebridge.formats.python.source_code import identifier
+from sagebridge.model.airflow2_context import OLD_DATES
 from sagebridge.model.code_steps import (
     BRANCH,
     DIRECT_GATE,
@@ -90,7 +91,9 @@ def context_names() -> frozenset[str]:
     from airflow.sdk.definitions import context
 
     # Not a public name (airflow/sdk/definitions/context.py); Context has the same keys.
-    return _CONTEXT.union(getattr(context, "KNOWN_CONTEXT_KEYS", context.Context.__annotations__))
+    return _CONTEXT.union(
+        OLD_DATES, getattr(context, "KNOWN_CONTEXT_KEYS", context.Context.__annotations__)
+    )
 
 
 @dataclass(frozen=True, slots=True)

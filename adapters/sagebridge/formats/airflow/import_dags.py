@@ -16,6 +16,7 @@ from types import CodeType, FrameType
 from typing import Any
 
 from sagebridge.errors import ModelTypeError, PythonFileError
+from sagebridge.formats.airflow.old_files import accept_old_arguments, check_imports, migrated
 from sagebridge.formats.python.argument_lines import ArgumentLines, dag_lines
 from sagebridge.formats.python.file_readings import NO_DAG
 from sagebridge.formats.python.import_inputs import other_value, read_input
@@ -132,6 +133,7 @@ def _import_airflow(home: str) -> None:
         with suppress(ImportError):
             operators.load()
     DAG("warm", schedule=None)
+    accept_old_arguments()
     _replace_settings()
 
 
@@ -248,7 +250,10 @@ def _import(file: Path) -> list[Any]:
     module = new_module(file)
     DagContext.current_autoregister_module_name = module.__name__
     try:
-        execute(module, file)
+        execute(module, file, migrated(file))
+    except ImportError as error:
+        check_imports(file, error)
+        raise
     finally:
         DagContext.current_autoregister_module_name = None
     registered = (dag for dag, owner in DagContext.autoregistered_dags if owner is module)

@@ -49,6 +49,7 @@ _WRAPPERS = frozenset(
         "platform",
         "posixpath",
         "random",
+        "sagebridge.formats.airflow.dates",
         "sagebridge.formats.prefect.prefect_answers",
         "secrets",
         "socket",

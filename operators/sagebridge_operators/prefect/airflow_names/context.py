@@ -11,6 +11,7 @@ from enum import IntEnum, StrEnum
 from types import SimpleNamespace
 from typing import Any
 
+from sagebridge.model.airflow2_context import with_old_dates
 from sagebridge.model.engine_settings import NO_SETTINGS
 from sagebridge.model.graph import graph
 from sagebridge.model.pipeline import Pipeline, walk
@@ -114,7 +115,7 @@ class DagRun:
         """The start of the data interval: the logical date, as with CronTriggerTimetable."""
         return self.logical_date
 
-    data_interval_end = run_after = queued_at = data_interval_start
+    data_interval_end = run_after = queued_at = execution_date = data_interval_start
 
     @classmethod
     def of(cls, run: RunContext) -> DagRun:
@@ -277,6 +278,8 @@ class TaskInstance:
         """The logical date of the run."""
         return self.dag_run.logical_date
 
+    execution_date = logical_date  # its name in Airflow 2
+
     def get_template_context(self) -> dict[str, Any]:
         """The context of the step."""
         return get_current_context()
@@ -377,7 +380,7 @@ def airflow_context(run: RunContext) -> dict[str, Any]:
     instance = TaskInstance(run, dag_run, task)
     date = dag_run.logical_date
     day, moment = date.strftime("%Y-%m-%d"), date.isoformat()
-    return {
+    found = {
         "conn": _CONNECTIONS,
         "dag": dag,
         "dag_run": dag_run,
@@ -414,6 +417,7 @@ def airflow_context(run: RunContext) -> dict[str, Any]:
         "ts_nodash_with_tz": moment.replace("-", "").replace(":", ""),
         "var": _VARIABLES,
     }
+    return with_old_dates(found)
 
 
 _PREVIOUS = (
