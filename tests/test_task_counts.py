@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import sagebridge
 from sagebridge import task_counts
 from sagebridge.cli import main
 from sagebridge.formats.python.file_readings import FileReading, TaskPlace
@@ -108,6 +109,20 @@ def test_counts_each_task_of_a_live_dag(dag: Path) -> None:
     assert states == {"start": ("carried", 11), "mystery": ("lost", 17), "double": ("carried", 18)}
     (lost,) = (task for task in found.tasks if task.state == "lost")
     assert lost.losses[0].startswith(f"{dag}:17: dropped: task mystery: it waits in the triggerer")
+
+
+def test_tasks_of_a_written_loop_are_carried(tmp_path: Path) -> None:
+    file = tmp_path / "loops.py"
+    file.write_text(
+        "from airflow.sdk import DAG\n"
+        "from airflow.providers.standard.operators.bash import BashOperator\n\n"
+        "with DAG('loops', schedule=None):\n"
+        "    for name in ('orders', 'items', 'people', 'stores'):\n"
+        "        BashOperator(task_id=f'load_{name}', bash_command=f'load {name} > {name}.csv')\n"
+    )
+    assert {task.state for task in counted(file).tasks} == {"carried"}
+    text = sagebridge.translate(file, "prefect").text
+    assert 'shell(f"load_{name}"' in text
 
 
 def test_finds_tasks_without_step_and_loss(

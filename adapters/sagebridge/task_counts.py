@@ -315,4 +315,22 @@ def _strings(text: str) -> frozenset[str]:
             found.add(node.value)
         elif isinstance(node, ast.FunctionDef):
             found.add(node.name)
+        elif isinstance(node, ast.For) and isinstance(node.iter, ast.Tuple):
+            found.update(_strings_of(node, node.iter.elts))
     return frozenset(found)
+
+
+def _strings_of(loop: ast.For, rows: Sequence[ast.expr]) -> Iterator[str]:
+    """The f-strings in a loop over constants, one for each round."""
+    several = isinstance(loop.target, ast.Tuple)
+    names = [ast.unparse(one) for one in getattr(loop.target, "elts", [loop.target])]
+    texts = [node for node in ast.walk(loop) if isinstance(node, ast.JoinedStr)]
+    for row in rows:
+        values = getattr(row, "elts", []) if several else [row]
+        known = dict(zip(names, (getattr(one, "value", "") for one in values), strict=False))
+        for text in texts:
+            parts = (getattr(one, "value", "") for one in text.values)
+            yield "".join(
+                str(known.get(ast.unparse(one), "")) if isinstance(one, ast.expr) else str(one)
+                for one in parts
+            )

@@ -214,7 +214,7 @@ _OPERATOR_ARGUMENTS: Mapping[str, Row] = {
     ),
     "templates_exts": NoEffect("a task that reads a template file is reported itself"),
     "venv_cache_path": _option(
-        "engine-option", "info", "venv_cache_path={} has no effect: each try has a new environment"
+        "engine-option", "info", "venv_cache_path has no effect: each try has a new environment"
     ),
     "wait_for_completion": _no_wait,
 }
