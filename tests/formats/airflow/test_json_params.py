@@ -46,7 +46,7 @@ def test_lists_and_dicts_are_arguments(read: Read, tmp_path: Path) -> None:
     assert total.arguments["args"] == (parameter("stores"),)
     text, losses = sagebridge.write(reading.pipeline, "prefect")
     assert losses == ()
-    assert 'stores: list = ["a", "b"], limits: dict = {"low": 1, "high": [2, 3]}\n' in text
+    assert 'stores: list = ["a", "b"], limits: dict = {"low": 1, "high": [2, 3]}' in text
     flow = tmp_path / "flow.py"
     flow.write_text(text)
     back, losses = sagebridge.read(flow)

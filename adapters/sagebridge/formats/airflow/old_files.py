@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import inspect
 import linecache
+import sys
 from collections.abc import Iterator, Mapping
 from functools import wraps
 from importlib import import_module
@@ -93,6 +94,8 @@ def accept_old_arguments() -> None:
         if isinstance(defaults := given.get("default_args"), dict):
             given["default_args"] = _task_arguments(defaults, {})
         begin(self, *args, **given)
+        # Airflow takes the caller of __init__ (_default_fileloc in airflow/sdk/definitions/dag.py).
+        self.fileloc = sys._getframe(1).f_code.co_filename
 
     dag.__init__ = init
     meta: Any = type(BaseOperator)
