@@ -29,6 +29,7 @@ def abalone_pipeline(
     BatchData: str = "s3://sagebridge-abalone/data/abalone-dataset-batch.csv",
     MseThreshold: float = 6.0,
 ):
+    """AbalonePipeline."""
     begin(
         definition={
             "Metadata": {},

@@ -120,7 +120,7 @@ def test_update_lists_changed_parts(project: Project) -> None:
     project.api.post(f"deployments/{made['id']}/schedules", json=[schedule]).raise_for_status()
     source.write_text(request("Grows", parameters=PARAMETERS[:1], PipelineDescription="New."))
     project.deploy("grows.json", "--check", "--overwrite", code=1)
-    assert project.deployment("Grows")["description"] == ""
+    assert project.deployment("Grows")["description"] == "Grows."
     *_, outcome, yaml = project.deployed("grows.json", "--overwrite")
     assert outcome["outcome"] == "updated"
     assert set(outcome["changed"]) == {"version", "description", "parameters"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from sagebridge.model.expressions import Join, Template, template
 from sagebridge.model.functions import Function
 from sagebridge.model.pipeline import Pipeline, Step
 from sagebridge.model.source_notes import SourceNotes
-from sagebridge.model.values import freeze
+from sagebridge.model.values import ABSENT, freeze
 
 WRITERS = [airflow_writer.write, prefect_writer.write]
 
@@ -137,6 +138,8 @@ def test_flow_files_leave_out_what_they_do_not_need() -> None:
     text = prefect_writer.write(pipeline)[0]
     assert "def p():\n" in text
     assert '"""p."""' not in text
+    # Prefect would show the description None for a deployment.
+    assert '"""p."""' in prefect_writer.write(replace(pipeline, description=ABSENT))[0]
     assert "on_cancellation=[stop_jobs], on_crashed=[stop_jobs]" in " ".join(text.split())
 
 

@@ -163,7 +163,7 @@ def test_flow_arguments(tmp_path: Path) -> None:
             '    InputData: str = "s3://sagebridge-abalone/data/abalone-dataset.csv",',
             '    InputData: str = "s3://b/x",\n    Extra: int = 3,',
         ),
-        ("\n):\n", f"\n):\n    {DESCRIBED}\n"),
+        ('"""AbalonePipeline."""', DESCRIBED),
     )
     assert [one.name for one in pipeline.declared].count("Extra") == 1
     data = next(one for one in pipeline.declared if one.name == "InputData")

@@ -210,13 +210,18 @@ class FlowFileWriter:
         return ast.alias("sys", None if local == "sys" else local)
 
     def _head(self) -> str:
-        """The decorator, signature and docstring of the flow; without arguments it has none."""
+        """The decorator, signature and docstring of the flow.
+
+        A flow with a description and without described arguments has no docstring. One without
+        either needs it: ``prefect deploy`` would show the description None.
+        """
         body: list[ast.stmt] = [ast.Pass()]
-        if lines := describe(self.arguments):
+        lines = describe(self.arguments)
+        if lines or not isinstance(self.pipeline.description, str):
             plain = self.name.isprintable() and "\\" not in self.name and '"' not in self.name
             title = f"{self.name if plain else self.function}."
-            docstring = indented("\n".join((title, "", *lines))).strip() + "\n    "
-            body = [ast.Expr(ast.Constant(docstring))]
+            text = indented("\n".join((title, "", *lines))).strip()
+            body = [ast.Expr(ast.Constant(text + "\n    " if lines else text))]
         function = ast.FunctionDef(
             name=self.function,
             args=self._signature(),
