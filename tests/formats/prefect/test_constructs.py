@@ -279,6 +279,65 @@ def test_settings_of_tasks_and_flows_are_kept(
     assert [one.engine for one in first.engine.hooks] == ["prefect"]
 
 
+SUBFLOW = """\
+from prefect.task_runners import ThreadPoolTaskRunner
+def report(flow, run, state):
+    print(state)
+
+@task(on_failure=[report])
+def three(x): return x
+
+@flow(
+    retries=2,
+    retry_delay_seconds=5,
+    timeout_seconds=60,
+    on_failure=[report],
+    on_crashed=[report],
+    task_runner=ThreadPoolTaskRunner(max_workers=1),
+    persist_result=True,
+    log_prints=True,
+)
+def inner(x: str):
+    three(x)
+
+quick = inner.with_options(retries=7)
+
+@flow
+def outer(x: str):
+    inner(x)
+
+"""
+OWN_OPTIONS = [
+    *[(9, "dropped", "retries"), (11, "dropped", "timeout"), (12, "dropped", "callback")],
+    *[(13, "dropped", "callback"), (14, "changed", "concurrency"), (15, "changed", "cache")],
+    (16, "info", "engine-option"),
+]
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("inner(x)\n    inner(x)", OWN_OPTIONS),
+        ("outer(x)", OWN_OPTIONS),
+        ("for part in one(x):\n        inner(part)", OWN_OPTIONS),
+        ("quick(x)", [*OWN_OPTIONS[1:], (21, "dropped", "retries")]),
+        (
+            "try:\n        outer(x)\n    except ValueError:\n        two(x)",
+            [*OWN_OPTIONS[2:], (29, "changed", "failure-handling"), (29, "dropped", "callback")],
+        ),
+    ],
+    ids=["twice", "in a subflow", "in a loop", "with_options", "in code"],
+)
+def test_options_of_a_subflow_are_reported_where_it_has_them(
+    traced: Callable[[str], tuple[Pipeline, list[Loss]]],
+    body: str,
+    expected: list[tuple[int, str, str]],
+) -> None:
+    """Once, also if a step calls it: then it has its retries and time limit."""
+    _, losses = traced(f"{SUBFLOW}@flow\ndef f(x: str):\n    {body}\n")
+    assert [one for one in lines(losses) if one[2] != "subflow"] == expected
+
+
 def test_deployments_on_import_start_nothing(
     traced: Callable[[str], tuple[Pipeline, list[Loss]]],
 ) -> None:

@@ -79,6 +79,38 @@ FLOW_OPTIONS: Table = {
     "on_crashed": _HOOK,
 }
 """Arguments of ``@flow`` and ``Flow.with_options``. The limit of a ThreadPoolTaskRunner is read."""
+_SUBFLOW_HOOK = Rule(
+    "callback",
+    "dropped",
+    "{name}={value}: these hooks are not called",
+    "give the calling flow, or the tasks, hooks that do this",
+)
+SUBFLOW_OPTIONS: Table = {
+    **{name: _SUBFLOW_HOOK if rule is _HOOK else rule for name, rule in FLOW_OPTIONS.items()},
+    "description": ONLY_PREFECT,
+    "retries": Rule(
+        "retries",
+        "dropped",
+        "retries={value} has no effect: nothing repeats the subflow after a failure",
+        "set retries of its tasks",
+    ),
+    "timeout_seconds": Rule(
+        "timeout",
+        "dropped",
+        "timeout_seconds={value} has no effect: nothing ends the subflow after this time",
+        "set timeout_seconds of its tasks, or of the calling flow",
+    ),
+    "task_runner": Rule(
+        "concurrency", "changed", "task_runner={value} has no effect on its tasks", LIMIT_STEPS
+    ),
+    "persist_result": Rule(
+        "cache",
+        "changed",
+        "persist_result={value} has no effect: its result is not stored",
+        "store it in a task",
+    ),
+}
+"""The same arguments, of a flow whose steps become steps of the flow that calls it."""
 TASK_OPTIONS: Table = {
     **_COMMON,
     "description": ONLY_PREFECT,

@@ -10,7 +10,9 @@ from sagebridge.formats.prefect.constructs import (
     CACHING,
     FLOW_OPTIONS,
     ONLY_PREFECT,
+    SUBFLOW_OPTIONS,
     TASK_OPTIONS,
+    Table,
     option_losses,
     rule_of,
 )
@@ -37,21 +39,37 @@ def unsupported_options(item: Any) -> Iterator[Unsupported]:
     """The losses of the options of a Flow or Task that differ from Prefect's defaults."""
     import prefect
 
+    if isinstance(item, prefect.Flow):
+        return option_losses(FLOW_OPTIONS, _given(item, FLOW_OPTIONS, _KEPT))
+    return option_losses(TASK_OPTIONS, _given(item, TASK_OPTIONS, (*_KEPT, "tags")))
+
+
+def lost_of_subflow(flow: Any, *, in_code: bool) -> Iterator[Unsupported]:
+    """The losses of a flow whose steps become steps of another flow, or that a step calls."""
+    # prefect_names repeats and limits a flow that a step calls.
+    given = dict(_given(flow, SUBFLOW_OPTIONS, _KEPT if in_code else ()))
+    for name in [f"on_{event}" for event in (*_EVENTS, "running")]:
+        if hooks := hooks_of(flow, name):
+            given[name] = ", ".join(map(_text, hooks))
+    if (limit := parallel_limit(flow)) is not None:
+        given["task_runner"] = f"{type(flow.task_runner).__name__}(max_workers={limit})"
+    return option_losses(SUBFLOW_OPTIONS, given.items())
+
+
+def _given(item: Any, table: Table, kept: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """The options with a rule that differ from the defaults, with their values as strings."""
+    import prefect
+
     is_flow = isinstance(item, prefect.Flow)
-    table, decorator = (FLOW_OPTIONS, prefect.flow) if is_flow else (TASK_OPTIONS, prefect.task)
+    decorator: Any = prefect.flow if is_flow else prefect.task
     plain = (prefect.Flow if is_flow else prefect.Task)(_nothing)
-    names = dict.fromkeys((*table, *inspect.signature(decorator).parameters))
-    kept = () if is_flow else ("tags",)
-    names = {name: None for name in names if name not in (*_KEPT, *kept)}
-    given = []
-    for name in names:
-        value = _option(item, name)
+    for name in dict.fromkeys((*table, *inspect.signature(decorator).parameters)):
+        value = None if name in kept else _option(item, name)
         rule = rule_of(table, name)
         if rule is not None and value and value != _option(plain, name):
-            given.append((name, "" if rule is ONLY_PREFECT else _text(value)))
+            yield name, "" if rule is ONLY_PREFECT else _text(value)
         elif rule is not None and value is False and _option(plain, name):
-            given.append((name, "" if rule is ONLY_PREFECT else "False"))
-    return option_losses(table, given)
+            yield name, "" if rule is ONLY_PREFECT else "False"
 
 
 def lost_in_code(task: Any) -> Iterator[Unsupported]:

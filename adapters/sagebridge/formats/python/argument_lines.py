@@ -39,8 +39,13 @@ def decorator_lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> Argumen
     """Where the first decorator of a function has its arguments."""
     first = function.decorator_list[0] if function.decorator_list else function
     if isinstance(first, ast.Call):
-        return _lines_of(first, ast.Module([], []))
+        return call_lines(first)
     return ArgumentLines(first.lineno)
+
+
+def call_lines(call: ast.Call) -> ArgumentLines:
+    """Where a call has its arguments."""
+    return _lines_of(call, ast.Module([], []))
 
 
 def _lines_of(call: ast.Call, tree: ast.Module) -> ArgumentLines:

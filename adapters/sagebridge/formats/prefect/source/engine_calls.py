@@ -34,10 +34,26 @@ class EngineCalls:
         ]
 
     def tasks(self, nodes: Iterable[ast.AST], scope: Mapping[str, Any]) -> list[Any]:
-        """The tasks and flows that code names, also for their methods such as ``submit``."""
-        found = (resolved(one, scope) for node in nodes for one in self.nodes(node, scope))
-        owners = (getattr(one, "__self__", one) for one in found)
-        return list({id(one): one for one in owners if hasattr(type(one), "with_options")}.values())
+        """The tasks and flows that code names, also for their methods such as ``submit``.
+
+        With those that these, and functions of the file, call.
+        """
+        found: dict[int, Any] = {}
+        self._add_tasks(nodes, scope, found)
+        return [one for one in found.values() if hasattr(type(one), "with_options")]
+
+    def _add_tasks(
+        self, nodes: Iterable[ast.AST], scope: Mapping[str, Any], found: dict[int, Any]
+    ) -> None:
+        for name in (one for node in nodes for one in self.nodes(node, scope)):
+            value = resolved(name, scope)
+            value = getattr(value, "__self__", value)
+            if id(value) in found:
+                continue
+            found[id(value)] = value
+            function = inspect.unwrap(getattr(value, "fn", value))
+            if (definition := self.file.definition(function)) is not None:
+                self._add_tasks(definition.body, _scope(function), found)
 
     def nodes(self, node: ast.AST, scope: Mapping[str, Any]) -> Iterator[ast.Name | ast.Attribute]:
         return (one for one in reads(node) if self.is_engine(resolved(one, scope)))
@@ -62,7 +78,7 @@ class EngineCalls:
             self._functions[function] = False
             module = sys.modules.get(function.__module__)
             package = getattr(module, "__file__", None) or ""
-            scope = {**function.__globals__, **inspect.getclosurevars(function).nonlocals}
+            scope = _scope(function)
             node = self.file.definition(function)
             if node is not None:
                 found = any(self.calls(one, scope) for one in node.body)
@@ -71,6 +87,11 @@ class EngineCalls:
                 found = any(self.is_engine(scope.get(name, UNKNOWN)) for name in names)
             self._functions[function] = found
         return self._functions[function]
+
+
+def _scope(function: Any) -> dict[str, Any]:
+    """The names that the code of a function can read."""
+    return {**function.__globals__, **inspect.getclosurevars(function).nonlocals}
 
 
 def is_own(module: str) -> bool:

@@ -43,7 +43,11 @@ from sagebridge.formats.prefect.source.names import loaded_names
 from sagebridge.formats.prefect.source.user_file import UserFile
 from sagebridge.formats.prefect.tracing.branches import Returned
 from sagebridge.formats.prefect.tracing.interpreter import Interpreter
-from sagebridge.formats.python.argument_lines import ArgumentLines, decorator_lines
+from sagebridge.formats.python.argument_lines import (
+    ArgumentLines,
+    call_lines,
+    decorator_lines,
+)
 from sagebridge.formats.python.engine_losses import Unsupported
 from sagebridge.model.code_steps import (
     PYTHON,
@@ -80,8 +84,7 @@ class FlowTrace(CodeRecorder):
         self.interpreter = Interpreter(self)
         self.in_step = False
         self.return_line = 0
-        definition = file.definition(flow.fn)
-        lines = decorator_lines(definition) if definition else ArgumentLines(self._first_line)
+        lines = self._option_lines(flow)
         for lost in flow_options.unsupported_options(flow):
             self.report(*lost, line=lines.of_text(lost.code, lost.what), who="the flow")
         for one in self.signature:
@@ -254,8 +257,7 @@ class FlowTrace(CodeRecorder):
             raise NotFollowed(self.line(), f"the subflow {flow.name!r} is in another file")
         what = f"subflow {shown(flow.name)}: its steps become steps of this flow"
         self.report("subflow", "info", what)
-        for lost in flow_options.unsupported_options(flow):
-            self.report(*lost, who=f"the flow {flow.name}")
+        self.lost_of_subflow(flow)
         named = dict(named)
         for step in dependencies_of(named.pop("wait_for", None)):
             self.state.ended[step if isinstance(step, str) else step.step] = None
@@ -268,6 +270,38 @@ class FlowTrace(CodeRecorder):
             return self.interpreter.call_function(flow.fn, arguments, named)
         finally:
             self.groups.pop()
+
+    def lost_of_subflow(self, flow: Any, *, in_code: bool = False) -> None:
+        """Report what a flow has that the flow that calls it cannot have for it, once."""
+        lines = self._option_lines(flow)
+        for lost in flow_options.lost_of_subflow(flow, in_code=in_code):
+            line = lines.of_text(lost.code, lost.what)
+            self.report(*lost, line=line, who=f"subflow {shown(flow.name)}")
+
+    def _option_lines(self, flow: Any) -> ArgumentLines:
+        """Where a flow has its options: in its decorator, or in the last ``with_options``."""
+        definition, here = self.file.definition(flow.fn), self.line()
+        if definition is None:
+            return ArgumentLines(here)
+        found = decorator_lines(definition)
+        if self.file.names.get(definition.name) is flow:
+            return found
+        for call in ast.walk(self.file.tree):
+            match call:
+                case ast.Call(func=ast.Attribute(ast.Name(id=name), "with_options")) if (
+                    name == definition.name and _has_options(flow, call)
+                ):
+                    own = call_lines(call)
+                    found = ArgumentLines(own.line, {**found.arguments, **own.arguments})
+                    if call.lineno <= here <= (call.end_lineno or here):
+                        break
+        return found
+
+
+def _has_options(flow: Any, call: ast.Call) -> bool:
+    """Whether a flow has the constants that a call of ``with_options`` sets."""
+    given = {one.arg: one.value.value for one in call.keywords if type(one.value) is ast.Constant}
+    return all(getattr(flow, name or "", value) == value for name, value in given.items())
 
 
 def _form(hint: Any) -> str:

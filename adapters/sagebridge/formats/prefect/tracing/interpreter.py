@@ -232,6 +232,9 @@ class Interpreter(Branches):
     def lost_of_tasks(self, nodes: Sequence[ast.AST], frame: Frame, line: int, step: str) -> None:
         """Report what tasks lose if code of a step calls them."""
         for task in self.engine.tasks(nodes, frame.scope):
+            if hasattr(task, "validate_parameters"):  # a Flow
+                self.trace.lost_of_subflow(task, in_code=True)
+                continue
             for lost in flow_options.lost_in_code(task):
                 self.trace.report(*lost, line=line, who=f"task {task.name}", step=step)
 
