@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from sagebridge.model.code_removal import without_stubs
@@ -46,6 +48,32 @@ def test_function_that_needs_the_engine_is_dropped(body: str, why: str, read: Re
         assert [step.name for step in walk(bare)] == ["Model"]
         assert [one.name for one in bare.declared] == (["load_image"] if text is own else [])
         assert all(one.place.rpartition(":")[2].isdigit() for one in asked)
+
+
+OF_ONE_NAME = """
+def extract(depth=1):
+    return extract(depth - 1) if depth else extract.rows
+extract.rows = [7]
+
+with DAG("d", schedule=None):
+    extract = PythonOperator(task_id="extract", python_callable=extract)
+    extract.doc_md = "Reads."
+    total = PythonOperator(task_id="total", python_callable=lambda: 5)
+    total.doc_md = "Five."
+"""
+
+
+def test_attributes_of_a_task_are_not_code_of_its_function(read: Read) -> None:
+    """The task has the name of its function, or of its lambda in the flow."""
+    found = read(HEAD + OF_ONE_NAME)
+    assert not found.losses
+    extract, total = walk(found.pipeline)
+    assert isinstance(extract, PythonStep)
+    assert isinstance(total, PythonStep)
+    scope: dict[str, Any] = {}
+    exec(extract.function.module, scope)
+    assert scope["extract"]() == [7]
+    assert (extract.description, total.description) == ("Reads.", "Five.")
 
 
 DECORATED = """

@@ -220,9 +220,12 @@ class Part:
         """Add the statements that bind a name."""
         while scope is not None:
             if binding := scope.binding(name):
+                own = self.target is not None and any(it.node is self.target.node for it in binding)
                 for one in binding:
                     if self.target is not None and one.node is self.target.node:
                         self.add(self.target.statement, scope)
+                    elif own and one.reads & self.module.refused:
+                        continue  # the task of the function, under the function's name
                     elif isinstance(one.node, ast.Import | ast.ImportFrom):
                         self._import(one, name, scope)
                     else:
@@ -268,7 +271,7 @@ class Part:
             before = len(self.found)
             for scope in {id(one): one for one in self.found.values()}.values():
                 for one in scope.statements:
-                    if one not in self.found and self._belongs(one):
+                    if one not in self.found and self._belongs(one, scope):
                         self.add(one, scope)
             changed = len(self.found) > before
         for one in list(self.found):
@@ -288,14 +291,17 @@ class Part:
         own = {name for one in self.found if one not in self.imported for name in one.binds}
         return own.union(*self.imported.values())
 
-    def _belongs(self, one: Statement) -> bool:
+    def _belongs(self, one: Statement, scope: Scope) -> bool:
         """Whether a statement changes a value of the part, or is a setting of libraries."""
         names = self.names
         match one.node:
-            case ast.Assign(targets=[ast.Subscript() | ast.Attribute() as target]):
-                return _root(target) in names or self._is_setting(one)
-            case ast.AugAssign(target=ast.Subscript() | ast.Attribute() as target):
-                return _root(target) in names or self._is_setting(one)
+            case (
+                ast.Assign(targets=[ast.Subscript() | ast.Attribute() as target])
+                | ast.AugAssign(target=ast.Subscript() | ast.Attribute() as target)
+            ):
+                name = _root(target)
+                sets = name in names and not self._is_refused(name, one, scope)
+                return sets or self._is_setting(one)
             case ast.Expr(value=ast.Call(func=function)):
                 own = {name for name in one.reads if self._is_bound(name)}
                 if own & self.module.engine or not one.top:
@@ -303,6 +309,12 @@ class Part:
                 belongs = _root(function) in names and own <= names | self._plain_imports
                 return belongs or self._is_setting(one)
         return False
+
+    def _is_refused(self, name: str, at: Statement, scope: Scope) -> bool:
+        """Whether a name has a task or another object of only one engine at a statement."""
+        before = scope.statements[: scope.statements.index(at)]
+        last = [one for one in before if name in one.binds][-1:]
+        return any((one.reads - one.binds) & self.module.refused for one in last)
 
     def _is_setting(self, one: Statement) -> bool:
         """Whether a statement sets something for the whole process, such as ``os.environ["X"]``."""
