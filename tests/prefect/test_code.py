@@ -19,6 +19,7 @@ from sagebridge.model.pipeline import Step, walk
 from sagebridge_operators.backends import records_location
 from sagebridge_operators.lifecycle.objects import open_objects
 from sagebridge_operators.lifecycle.records import ExecutionRecords
+from sagebridge_operators.lifecycle.user_code.kept_secrets import report_secret
 from sagebridge_operators.prefect import finish, python, stub
 from tests.attempts import outputs_of
 from tests.code import FLOW, PATH, REASON, STATES, VALUES
@@ -108,6 +109,34 @@ def test_prints_go_to_the_task_log(rows: Run, caplog: pytest.LogCaptureFixture) 
     with caplog.at_level(logging.INFO, "prefect.task_runs"):
         rows()
     assert "[prep] preparing 10 rows" in caplog.messages
+
+
+def test_logged_messages_go_to_the_task_log(
+    play: Run, backend: FakeBackend, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each is there once, without secrets; those of Prefect and of level DEBUG are not."""
+    del backend
+
+    def logs() -> None:
+        report_secret("s3cr3t-word", "Variable", "word")
+        logging.getLogger("airflow.task").info("read %s rows with s3cr3t-word", 10)
+        logging.warning("few rows")  # noqa: LOG015
+        logging.getLogger("shop").debug("unseen")
+        logging.getLogger("prefect.shop").info("by prefect")
+
+    def body() -> Any:
+        python("logs", logs)
+        return finish()
+
+    level = logging.root.level
+    with caplog.at_level(logging.INFO, "prefect.task_runs"):
+        assert play(flow(name="logs")(body)).state.is_completed()
+    found = [one.getMessage() for one in caplog.records if one.name == "prefect.task_runs"]
+    assert [one for one in found if one.startswith("[logs]")] == [
+        "[logs] read 10 rows with ***",
+        "[logs] few rows",
+    ]
+    assert logging.root.level == level
 
 
 def test_functions_run_concurrently(play: Run, backend: FakeBackend) -> None:

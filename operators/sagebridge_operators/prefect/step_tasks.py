@@ -14,6 +14,7 @@ from prefect.tasks import Task
 from sagebridge.errors import SagebridgeError
 from sagebridge_operators.lifecycle.attempt import Attempt
 from sagebridge_operators.lifecycle.drive import StepDriver
+from sagebridge_operators.prefect.code_logs import show_messages
 from sagebridge_operators.prefect.for_each_run import ForEachRun
 from sagebridge_operators.prefect.step_hooks import SKIPPED, StepHooks, error_of
 from sagebridge_operators.prefect.step_keys import StepKey
@@ -50,7 +51,8 @@ def step_task(
         while True:
             left -= 1
             try:
-                return _succeeded(driver.run())
+                with show_messages(log):
+                    return _succeeded(driver.run())
             except StepSkipped as skipped:
                 log.info("skipped: %s", skipped)
                 return Completed(name=SKIPPED, message=str(skipped))
