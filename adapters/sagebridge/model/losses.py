@@ -23,6 +23,7 @@ TIME_LIMIT = "limit the time of the job or step"
 LEFT_RUNNING = "let it run"
 MISSED_SLOTS = "start the execution of a missed slot yourself"
 EMPTY_IN_FLOWS = "keep it in a Variable"
+POOL = "use a pool"
 SHARED_DISK = "use a disk or bucket that all workers share"
 ADVICE = MappingProxyType(
     {
@@ -69,6 +70,7 @@ ADVICE = MappingProxyType(
         LEFT_RUNNING: dict.fromkeys(("airflow", "prefect"), "to let it run, remove stop= from it"),
         MISSED_SLOTS: {"sagemaker": MISSED_SLOTS},
         EMPTY_IN_FLOWS: {"prefect": EMPTY_IN_FLOWS},
+        POOL: {"airflow": "in the translated DAG, give its tasks a pool with as many slots"},
         SHARED_DISK: {"airflow": SHARED_DISK},
     }
 )

@@ -16,7 +16,7 @@ from sagebridge.model.code_steps import PythonStep, StubStep
 from sagebridge.model.event_triggers import EventTrigger
 from sagebridge.model.expressions import get
 from sagebridge.model.for_each import ForEachStep
-from sagebridge.model.losses import CODES
+from sagebridge.model.losses import CODES, for_target
 from sagebridge.model.pipeline import walk
 from sagebridge.model.schedules import Schedule
 from tests.formats.prefect.traced_flows import (
@@ -204,7 +204,7 @@ def test_calls_that_only_have_an_effect_are_steps(call: str, traced: TraceFlow) 
     assert isinstance(code, PythonStep)
     assert call in code.function.code
     assert task.depends_on == (code.name,)
-    assert losses == ()
+    assert codes(losses) == ["changed concurrency"] * call.startswith("rate_limit")
 
 
 @pytest.mark.parametrize(
@@ -231,6 +231,42 @@ def test_concurrency_limit_is_reported(traced: TraceFlow) -> None:
     pipeline, losses = traced("with concurrency('db', occupy=1):\n    one(x)")
     assert codes(losses) == ["changed concurrency"]
     assert [step.name for step in pipeline.steps] == ["one"]
+
+
+LIMITED = """
+def helper():
+    with concurrency("db", occupy=1):
+        pass
+
+@task(tags=["shop"])
+def inner(): return 1
+
+@task
+def outer():
+    helper()
+    rate_limit("calls")
+    rate_limit("calls")
+    return inner()
+
+@flow
+def f(x: str):
+    outer()
+    outer()
+"""
+
+
+def test_limits_in_tasks_are_reported_at_their_lines(tmp_path: Path) -> None:
+    file = tmp_path / "flow.py"
+    file.write_text(text := f"{IMPORTS}{ENGINE}{LIMITED}")
+    ((_, losses),) = trace(file)
+    lines = text.splitlines()
+    found = [(lines[int(one.place.rpartition(":")[2]) - 1], one.step) for one in losses]
+    assert found == [
+        ('    with concurrency("db", occupy=1):', "outer"),
+        ('@task(tags=["shop"])', "outer"),
+        ('    rate_limit("calls")', "outer"),
+    ]
+    assert len(for_target(losses, "airflow")) - len(for_target(losses, "prefect")) == 3
 
 
 def test_failed_state_with_a_run_time_message(traced: TraceFlow) -> None:

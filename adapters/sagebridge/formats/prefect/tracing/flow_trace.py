@@ -25,8 +25,10 @@ from sagebridge.authoring.pipeline_builder import CURRENT
 from sagebridge.authoring.value_types import OBJECT, TYPES, value_type
 from sagebridge.formats.prefect import flow_options
 from sagebridge.formats.prefect.recording import code_steps
+from sagebridge.formats.prefect.recording.carried_limits import lost_limits
 from sagebridge.formats.prefect.recording.code_recorder import CodeRecorder, dependencies_of
 from sagebridge.formats.prefect.recording.code_steps import Frame
+from sagebridge.formats.prefect.recording.step_recorder import TARGET
 from sagebridge.formats.prefect.recording.step_tree import with_dependencies
 from sagebridge.formats.prefect.recording.symbols import (
     JSON,
@@ -58,7 +60,7 @@ from sagebridge.model.display import free_name, shown
 from sagebridge.model.expressions import Get, parameter
 from sagebridge.model.losses import Loss
 from sagebridge.model.parameters import JSON_TYPES
-from sagebridge.model.pipeline import Parallelism, Pipeline, Step
+from sagebridge.model.pipeline import Parallelism, Pipeline, Step, walk
 from sagebridge.model.values import ABSENT, Object, Value
 
 _TYPE_ADAPTER = "from pydantic import TypeAdapter"
@@ -128,7 +130,12 @@ class FlowTrace(CodeRecorder):
                 self._whole(why, given, positional)
         finally:
             CURRENT.reset(reset)
-        return self._pipeline(), tuple(self.located_losses())
+        pipeline = self._pipeline()
+        known = {one.what for one in self.state.losses}
+        for lost in lost_limits(walk(pipeline), self.file.tree, TARGET):
+            if lost.what not in known:
+                self.state.losses[lost] = None
+        return pipeline, tuple(self.located_losses())
 
     def _whole(self, why: NotFollowed, given: Mapping[str, Any], positional: Sequence[Any]) -> None:
         """The flow as one step, which calls its tasks itself."""
