@@ -76,6 +76,18 @@ def test_attributes_of_a_task_are_not_code_of_its_function(read: Read) -> None:
     assert (extract.description, total.description) == ("Reads.", "Five.")
 
 
+def test_methods_of_strings_are_carried(read: Read) -> None:
+    text = """with DAG("d", schedule=None):
+    PythonOperator(task_id="a", python_callable="abc".upper)
+    PythonOperator(task_id="b", python_callable=str.upper, op_args=["x"])
+"""
+    found = read(HEAD + text)
+    assert not found.losses
+    steps = [one for one in walk(found.pipeline) if isinstance(one, PythonStep)]
+    modules = [one.function.module for one in steps]
+    assert modules == ["str_upper = 'abc'.upper", "str_upper = str.upper"]
+
+
 DECORATED = """
 import functools
 

@@ -137,8 +137,14 @@ def _live_names(function: FunctionType) -> dict[str, Any]:
 def _imported_callable(function: Any) -> Function:
     """A callable of another module, which the written file imports from there."""
     module, name = getattr(function, "__module__", "") or "", getattr(function, "__name__", "")
+    owner = getattr(function, "__objclass__", None) or getattr(function, "__self__", None)
+    if owner is str or type(owner) is str:
+        made = f"str_{name}"
+        return Function(
+            made, "", module=f"{made} = {'str' if owner is str else repr(owner)}.{name}"
+        )
     if not name.isidentifier() or getattr(sys.modules.get(module), name, None) is not function:
-        raise NotSelfContained("is not a function that a name of its module leads to")
+        raise NotSelfContained("is not a function, lambda or class that its module has by name")
     node = ast.ImportFrom(module, [ast.alias(name)], 0)
     if problem := refused_imports(node):
         raise NotSelfContained(problem)
