@@ -359,28 +359,6 @@ def test_calls_in_the_flow_body_are_steps(tmp_path: Path) -> None:
     ]
 
 
-def test_printed_results_are_steps_and_other_output_is_info(tmp_path: Path) -> None:
-    file = tmp_path / "flow.py"
-    file.write_text(
-        f"from prefect import get_run_logger\n{IMPORTS}{TASKS}@flow\ndef f(x: str):\n"
-        "    logger = get_run_logger()\n"
-        "    print('starts with', x)\n    logger.info('found %s', one(x))\n"
-        "    rows = one(x)\n    print(f'{rows} of {x}')\n    two(rows)\n    rows.info('own')\n"
-    )
-    ((pipeline, losses),) = trace(file)
-    assert [step.name for step in pipeline.steps] == [
-        *("one", "info", "one-2", "print", "two", "info-2")
-    ]
-    info, printed = pipeline.step("info"), pipeline.step("print")
-    assert isinstance(info, PythonStep)
-    assert isinstance(printed, PythonStep)
-    assert "logger.info('found %s', one_result)" in info.function.code
-    assert "print(f'{rows} of {x}')" in printed.function.code
-    assert [loss.what for loss in losses if loss.code == "output"] == [
-        "print(): output of the flow body is not carried over"
-    ]
-
-
 def test_formatted_parameter_is_a_step(tmp_path: Path) -> None:
     file = tmp_path / "flow.py"
     file.write_text(

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from sagebridge.authoring.pipeline_builder import StepHandle
 from sagebridge.authoring.value_types import OBJECT
-from sagebridge.model.expressions import Get, Index, Join, Key, Properties
+from sagebridge.model.expressions import Get, Index, Join, Key, Properties, references
 from sagebridge.model.values import Absent, Object, Strict, Value
 
 OPTIONAL = "optional"
@@ -211,6 +211,16 @@ def result_step(value: Any) -> str | None:
         return value.name if isinstance(value, StepHandle) else None
     expression = value._expression
     return expression.step if type(expression) is Get else None
+
+
+def needs_steps(value: Any) -> bool:
+    """Whether a value depends on the results of steps, not only on parameters."""
+    if not is_symbol(value):
+        return isinstance(value, StepHandle | Properties)
+    found = value._expression
+    if value._code is not None or callable(found):
+        return value._code is None
+    return any(one.root in ("Steps", "ForEach") for one in references(found))
 
 
 def text(parts: Sequence[Any], on: str = "") -> Value:

@@ -43,6 +43,9 @@ _PREFECT_VALUES = frozenset(
     )
 )
 """Functions of Prefect that only make a value."""
+LOG_METHODS = frozenset(
+    ("critical", "debug", "error", "exception", "fatal", "info", "log", "warn", "warning")
+)
 UNKNOWN = object()
 _MADE = (str, bytes, int, float, bool, list, tuple, dict, set, frozenset)
 
@@ -72,6 +75,12 @@ def _tests_identity(node: ast.Compare, scope: Mapping[str, Any]) -> bool:
     return any(isinstance(one, ast.Is | ast.IsNot) for one in node.ops) and any(
         is_symbol(resolved(one, scope)) for one in operands
     )
+
+
+def _logs(node: ast.Call, function: Any) -> bool:
+    """Whether a call may log its arguments: nothing formats them while the flow is read."""
+    known = function is not UNKNOWN and getattr(function, "__module__", "") != "logging"
+    return isinstance(node.func, ast.Attribute) and node.func.attr in LOG_METHODS and not known
 
 
 class Purity:
@@ -106,7 +115,7 @@ class Purity:
                 return True
             if isinstance(one, ast.Call):
                 function = resolved(one.func, scope)
-                if function in (type, id, callable):
+                if function in (type, id, callable) or _logs(one, function):
                     return True
                 body = self.file.definition(function) if depth else None
                 if body is not None and self._looks(body, vars(self.file.module), depth - 1):

@@ -2,37 +2,29 @@
 
 from __future__ import annotations
 
-import ast
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import date
-from decimal import Decimal
-from enum import Enum
-from pathlib import Path
 from types import FunctionType
 from typing import Any
-from uuid import UUID
 
 from sagebridge.authoring.file_arguments import in_definition_order, step_order
 from sagebridge.authoring.flow_signature import (
     FlowArgument,
     SignatureArgument,
-    read_hints,
     read_signature,
 )
 from sagebridge.authoring.pipeline_builder import CURRENT
-from sagebridge.authoring.value_types import OBJECT, TYPES, value_type
 from sagebridge.formats.prefect import flow_options
 from sagebridge.formats.prefect.recording import code_steps
 from sagebridge.formats.prefect.recording.carried_limits import lost_limits
 from sagebridge.formats.prefect.recording.code_recorder import CodeRecorder, dependencies_of
 from sagebridge.formats.prefect.recording.code_steps import Frame
+from sagebridge.formats.prefect.recording.flow_arguments import argument_value
+from sagebridge.formats.prefect.recording.option_lines import option_lines
 from sagebridge.formats.prefect.recording.step_recorder import TARGET
 from sagebridge.formats.prefect.recording.step_tree import with_dependencies
 from sagebridge.formats.prefect.recording.symbols import (
-    JSON,
-    OPTIONAL,
     NotFollowed,
     Symbol,
     UnsupportedValue,
@@ -41,15 +33,9 @@ from sagebridge.formats.prefect.recording.symbols import (
     result_step,
 )
 from sagebridge.formats.prefect.recording.traced_builder import TracedBuilder
-from sagebridge.formats.prefect.source.names import loaded_names
 from sagebridge.formats.prefect.source.user_file import UserFile
 from sagebridge.formats.prefect.tracing.branches import Returned
 from sagebridge.formats.prefect.tracing.interpreter import Interpreter
-from sagebridge.formats.python.argument_lines import (
-    ArgumentLines,
-    call_lines,
-    decorator_lines,
-)
 from sagebridge.formats.python.engine_losses import Unsupported
 from sagebridge.model.code_steps import (
     PYTHON,
@@ -57,14 +43,10 @@ from sagebridge.model.code_steps import (
     call_arguments,
 )
 from sagebridge.model.display import free_name, shown
-from sagebridge.model.expressions import Get, parameter
+from sagebridge.model.expressions import Get
 from sagebridge.model.losses import Loss
-from sagebridge.model.parameters import JSON_TYPES
 from sagebridge.model.pipeline import Parallelism, Pipeline, Step, walk
-from sagebridge.model.values import ABSENT, Object, Value
-
-_TYPE_ADAPTER = "from pydantic import TypeAdapter"
-_ADAPTER = "TypeAdapter({kind}).validate_python({given})"
+from sagebridge.model.values import ABSENT, Object
 
 
 class FlowTrace(CodeRecorder):
@@ -86,7 +68,7 @@ class FlowTrace(CodeRecorder):
         self.interpreter = Interpreter(self)
         self.in_step = False
         self.return_line = 0
-        lines = self._option_lines(flow)
+        lines = option_lines(file, flow, self._first_line)
         for lost in flow_options.unsupported_options(flow):
             self.report(*lost, line=lines.of_text(lost.code, lost.what), who="the flow")
         for one in self.signature:
@@ -108,7 +90,7 @@ class FlowTrace(CodeRecorder):
 
     def result(self) -> tuple[Pipeline, tuple[Loss, ...]]:
         """The pipeline, and what is lost. Raises :class:`FlowError`."""
-        given = {one.name: self._given(one) for one in self.signature}
+        given = {one.name: argument_value(self, one) for one in self.signature}
         kinds = inspect.signature(self.flow.fn).parameters
         positional = [
             given.pop(name)
@@ -166,46 +148,6 @@ class FlowTrace(CodeRecorder):
             pipeline = replace(pipeline, parallelism=Parallelism(limit))
         added = tuple(self.state.parameters.values())
         return replace(pipeline, parameters=(*pipeline.declared, *added)) if added else pipeline
-
-    def _given(self, one: SignatureArgument) -> Any:
-        if one.parameter is None:
-            missing = one.default is ABSENT
-            return Symbol(parameter(one.name), OBJECT) if missing else one.default
-        type_ = JSON if one.parameter.type in JSON_TYPES else TYPES[one.parameter.type]
-        if one.parameter.nullable and type_ != JSON:
-            type_ = JSON if type_ == "Boolean" else OPTIONAL
-        if one.type.converted:  # the text of a date is its JSON
-            is_date = one.type.limits.get("format") == "date"
-            type_ = OBJECT if is_date and type_ == "String" else JSON
-        hint = read_hints(self.flow.fn).get(one.name)
-        found = Symbol(parameter(one.name), type_, fields=_fields(hint))
-        if one.type.converted or one.type.enumeration:
-            found._made = self._made_of(one, hint)
-        return found
-
-    def _made_of(self, one: SignatureArgument, hint: Any) -> Callable[[], Value]:
-        """Makes a step that converts an argument, which is JSON, to the value it stands for."""
-
-        def made() -> Value:
-            frame, kind = self.file_frame(), self.file.annotation(self.flow.fn, one.name)
-            if one.parameter and one.parameter.nullable and not one.type.nullable:
-                kind = f"{kind} | None"
-            given = "value" if one.name in loaded_names(ast.parse(kind)) else one.name
-            frame.set(given, Symbol(parameter(one.name), OBJECT))
-            form = _form(hint) if one.parameter and not one.parameter.nullable else _ADAPTER
-            if form == _ADAPTER and "TypeAdapter" not in self.file.names:
-                frame.set("TypeAdapter", None)
-                frame.statements["TypeAdapter"] = ast.parse(_TYPE_ADAPTER).body[0]
-            text = form.format(kind=kind, given=given)
-            node, wanted = ast.parse(text, mode="eval").body, f"parse_{one.name}"
-            function = code_steps.of_expression(node, self.file, frame, wanted)
-            others = [f"parse_{it.name}" for it in self.signature[: self.signature.index(one)]]
-            steps = [it.name.replace("-", "_") for it in self.state.nodes]
-            place = (), sum(it in others for it in steps), (), (), ()
-            step = self.code(function, wanted, self._first_line, place=place, pure=True)
-            return self.result_of(step)._definition_value()
-
-        return made
 
     def is_enumeration(self, value: Symbol) -> bool:
         """Whether it is an argument that is an Enum in the flow."""
@@ -280,52 +222,7 @@ class FlowTrace(CodeRecorder):
 
     def lost_of_subflow(self, flow: Any, *, in_code: bool = False) -> None:
         """Report what a flow has that the flow that calls it cannot have for it, once."""
-        lines = self._option_lines(flow)
+        lines = option_lines(self.file, flow, self.line())
         for lost in flow_options.lost_of_subflow(flow, in_code=in_code):
             line = lines.of_text(lost.code, lost.what)
             self.report(*lost, line=line, who=f"subflow {shown(flow.name)}")
-
-    def _option_lines(self, flow: Any) -> ArgumentLines:
-        """Where a flow has its options: in its decorator, or in the last ``with_options``."""
-        definition, here = self.file.definition(flow.fn), self.line()
-        if definition is None:
-            return ArgumentLines(here)
-        found = decorator_lines(definition)
-        if self.file.names.get(definition.name) is flow:
-            return found
-        for call in ast.walk(self.file.tree):
-            match call:
-                case ast.Call(func=ast.Attribute(ast.Name(id=name), "with_options")) if (
-                    name == definition.name and _has_options(flow, call)
-                ):
-                    own = call_lines(call)
-                    found = ArgumentLines(own.line, {**found.arguments, **own.arguments})
-                    if call.lineno <= here <= (call.end_lineno or here):
-                        break
-        return found
-
-
-def _has_options(flow: Any, call: ast.Call) -> bool:
-    """Whether a flow has the constants that a call of ``with_options`` sets."""
-    given = {one.arg: one.value.value for one in call.keywords if type(one.value) is ast.Constant}
-    return all(getattr(flow, name or "", value) == value for name, value in given.items())
-
-
-def _form(hint: Any) -> str:
-    """The expression that makes the value of a type from JSON, as pydantic does."""
-    if hint is date:
-        return "{kind}.fromisoformat({given})"
-    if hasattr(hint, "model_validate"):
-        return "{kind}.model_validate({given})"
-    called = isinstance(hint, type) and (hint in (Decimal, Path, UUID) or issubclass(hint, Enum))
-    return "{kind}({given})" if called else _ADAPTER
-
-
-def _fields(hint: Any) -> dict[str, str]:
-    """The types of the fields of a model or dataclass; OBJECT if code has to look at them."""
-    names: Any = getattr(hint, "model_fields", None) or getattr(hint, "__dataclass_fields__", ())
-    types = {name: value_type(read_hints(hint).get(name)) for name in names}
-    return {
-        name: OBJECT if one.nullable or one.enumeration else one.parameter_type or OBJECT
-        for name, one in types.items()
-    }

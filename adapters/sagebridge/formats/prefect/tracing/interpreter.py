@@ -25,7 +25,7 @@ from sagebridge.formats.prefect.recording.symbols import (
     UnsupportedValue,
     is_symbol,
     leaves,
-    result_step,
+    needs_steps,
 )
 from sagebridge.formats.prefect.source.names import loaded_names, stored_names
 from sagebridge.formats.prefect.source.purity import UNKNOWN, resolved
@@ -42,7 +42,7 @@ from sagebridge.formats.prefect.source.statements import (
     verb,
 )
 from sagebridge.formats.prefect.tracing.branches import Branches, Returned
-from sagebridge.formats.prefect.tracing.printed_output import output
+from sagebridge.formats.prefect.tracing.printed_output import printed
 
 _MOST_ROUNDS = 200
 """The most rounds of a loop over known values that become separate steps."""
@@ -239,27 +239,28 @@ class Interpreter(Branches):
                 self.trace.report(*lost, line=line, who=f"task {task.name}", step=step)
 
     def _is_output(self, node: ast.stmt, frame: Frame, *, report: bool = True) -> bool:
-        """Whether a statement only prints or logs.
+        """Whether a statement only prints or logs, and is done.
 
         Its tasks are called. A step prints results of steps, often the only trace of them; what is
         known before the run, or is a parameter of it, is not worth a step.
         """
-        match node:
-            case ast.Expr(value=ast.Call() as call) if what := output(call, frame, self):
-                if report:
-                    made = self.lifted(call, frame)
-                    values = (leaf for one in frame.used([made]) for leaf in leaves(one))
-                    if not self.no_code and any(map(result_step, values)):
-                        self.code_of([at(ast.Expr(made), node)], frame)
-                    else:
-                        said = f"{what}: output of the flow body is not carried over"
-                        self.trace.report("output", "info", said, line=node.lineno)
-                return True
-            case ast.If(body=body, orelse=orelse) if not self.engine.calls(node, frame.scope):
-                inner = [one for one in (*body, *orelse) if not isinstance(one, ast.Pass)]
-                if all(self._is_output(one, frame, report=False) for one in inner):
-                    return all(self._is_output(one, frame, report=report) for one in inner)
-        return False
+        found = printed(node, frame, self)
+        if found is None or not report:
+            return found is not None
+        if isinstance(node, ast.Expr):
+            node = at(ast.Expr(self.lifted(node.value, frame)), node)
+        elif self.engine.calls(node, frame.scope) or not read_elsewhere(
+            [node], frame.definition
+        ).isdisjoint(stored_names(node)):
+            return False
+        values = (leaf for one in frame.used([node]) for leaf in leaves(one))
+        if any(map(needs_steps, values)) and not (self.no_code and isinstance(node, ast.Expr)):
+            self.code_of([node], frame)
+        else:
+            for line, what in found:
+                said = f"{what}: output of the flow body is not carried over"
+                self.trace.report("output", "info", said, line=line)
+        return True
 
     # Statements with tasks, or that leave the function
 
