@@ -118,6 +118,7 @@ CODES = MappingProxyType(
         "local-file": "a temporary file of one worker, which steps on other workers read",
         "macro": "a value that Airflow computes for each run; it becomes a parameter",
         "mapped-task": "a mapped task that no ForEach step can replace",
+        "module-statement": "a statement outside the DAG or flow, such as os.environ[...] = ...",
         "native-style": "what operators of Airflow and its Amazon provider cannot express",
         "nearby-file": "your module or file next to the code, which is not carried",
         "never-chosen": "a task that no branch leads to, or only a dropped one",

@@ -55,7 +55,7 @@ def environment_step(task: CodeTask, role: str) -> PythonStep:
         options["skip_on_exit_code"] = codes
     step = task.python_step(role)
     function = step.function
-    if function.module or not (function.text or function.code):
+    if not function.text and (function.module or not function.code):
         raise NotSelfContained("uses names of its module, which its environment does not have")
     definition = (function.text or function.code).splitlines()
     comments = list(takewhile(lambda line: line.startswith("#"), definition))

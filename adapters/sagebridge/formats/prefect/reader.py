@@ -57,6 +57,7 @@ from sagebridge.formats.python.file_readings import (
     missing,
     too_deep,
 )
+from sagebridge.formats.python.import_caller import effect_losses
 from sagebridge.formats.python.source_comments import notes_of, source_text
 from sagebridge.model.code_steps import CarriedStep, StubStep
 from sagebridge.model.connections import PREFECT_ARGUMENTS
@@ -286,6 +287,7 @@ def _read_flow(file: str, tree: ast.Module, function: FlowFunction) -> FileReadi
         if isinstance(step, StubStep)
         for what in [f"{step.name} is a stub: {step.arguments['reason']}"]
     )
+    losses += effect_losses(file, function.lineno, interpreter.lines, pipeline)
     return FileReading(
         name,
         pipeline,

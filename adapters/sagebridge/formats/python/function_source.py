@@ -16,8 +16,8 @@ from types import FunctionType, MethodType
 from typing import Any
 
 from sagebridge.formats.python.engine_imports import original, refused_imports
+from sagebridge.formats.python.module_effects import Definition
 from sagebridge.formats.python.module_slice import (
-    Definition,
     Module,
     NotSelfContained,
     Statement,
@@ -355,9 +355,9 @@ def _carried(
     ignored = part.ignored & signature_names(plain)
     if ignored:
         raise NotSelfContained(f"uses {', '.join(sorted(ignored))} in its annotations")
-    if part.is_alone and not plain.decorator_list:
-        return Function(plain.name, code, original(text), returns=returns)
-    return Function(plain.name, code, returns=returns, module=_original(part.text()))
+    is_alone = part.is_alone and not plain.decorator_list
+    around = "" if is_alone and len(part.found) == 1 else _original(part.text())
+    return Function(plain.name, code, original(text) if is_alone else "", returns, around)
 
 
 def _original(text: str) -> str:

@@ -7,7 +7,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,14 @@ from sagebridge.authoring.definition_reader import read_definition
 from sagebridge.authoring.json_document import parse
 from sagebridge.errors import MissingExtra, PythonFileError, SourceError
 from sagebridge.formats.python.file_readings import FileReading, TaskPlace, missing
+from sagebridge.formats.python.module_slice import module_of
 from sagebridge.formats.python.source_comments import notes_of, source_text
-from sagebridge.model.code_steps import PythonStep
+from sagebridge.model.code_steps import PythonStep, ShellStep
 from sagebridge.model.code_transport import read_settings, with_code, with_templates
+from sagebridge.model.display import shown
 from sagebridge.model.event_triggers import EventTrigger
 from sagebridge.model.functions import Function
-from sagebridge.model.losses import SHARED_DISK, Loss
+from sagebridge.model.losses import SHARED_DISK, Loss, Severity
 from sagebridge.model.pipeline import Pipeline, step_references, walk
 from sagebridge.model.schedules import Schedule
 
@@ -121,7 +123,12 @@ class FileImporter:
         return FileReading(
             found["name"],
             pipeline,
-            (*losses, *nearby_losses(file, found["line"], pipeline), *local),
+            (
+                *losses,
+                *effect_losses(file, found["line"], found["lines"], pipeline),
+                *nearby_losses(file, found["line"], pipeline),
+                *local,
+            ),
             found["line"],
             found["lines"],
             entry=found.get("entry", ""),
@@ -129,6 +136,31 @@ class FileImporter:
             own_tasks=tuple(found.get("own_tasks", ())),
             tasks=tuple(TaskPlace(*one) for one in found.get("tasks", ())),
         )
+
+
+def effect_losses(
+    file: str, line: int, lines: Mapping[str, int], pipeline: Pipeline
+) -> Iterator[Loss]:
+    """One loss for each statement of the file that acts on the process and is not carried.
+
+    ``line`` is the line of the DAG or flow, and ``lines`` are those of its steps.
+    """
+    functions = list(_functions(pipeline))
+    carried = {ast.dump(it) for one in functions for it in ast.parse(one.module).body}
+    has_code = bool(functions) or any(isinstance(one, ShellStep) for one in walk(pipeline))
+    own = {line, *lines.values()}
+    source = source_text(file)
+    for one in module_of(source).effects.all():
+        node = one.node
+        places = range(node.lineno, (node.end_lineno or node.lineno) + 1)
+        if ast.dump(node) in carried or not own.isdisjoint(places):
+            continue
+        is_needed = has_code or "environ" in ast.unparse(node)
+        severity: Severity = "changed" if is_needed else "info"
+        text = source.splitlines()[node.lineno - 1].strip()
+        what = f"the statement {shown(text)} of the file is not carried"
+        advice = "add it to the translated file if the steps need it"
+        yield Loss("module-statement", severity, f"{file}:{node.lineno}", what, "", advice)
 
 
 # Files next to a Python file that its carried code needs: modules, and files by ``__file__``.

@@ -10,13 +10,20 @@ from __future__ import annotations
 import ast
 import builtins
 import symtable
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import Any
 
 from sagebridge.formats.python.engine_imports import narrowed, refused_imports
+from sagebridge.formats.python.module_effects import (
+    BLOCKS,
+    Definition,
+    Effects,
+    changed_roots,
+    root_of,
+)
 from sagebridge.formats.python.statement_text import (
     LITERALS,
     guarded,
@@ -28,8 +35,6 @@ from sagebridge.formats.python.statement_text import (
 from sagebridge.model.display import shown
 from sagebridge.model.engine_names import engine_of
 
-Definition = ast.FunctionDef | ast.AsyncFunctionDef
-_BLOCKS = ast.With | ast.AsyncWith | ast.For | ast.AsyncFor | ast.While | ast.If | ast.Try
 _FUTURE = "__future__"
 _GUARD = "TYPE_CHECKING"
 
@@ -92,6 +97,7 @@ class Module:
         self.refused: set[str] = set()
         """Names that need something which only one engine has."""
         self.scope = self._scope(self.tree.body, None)
+        self.effects = Effects(self.scope.statements, self.engine, self.refused)
 
     @cached_property
     def _parents(self) -> dict[ast.AST, ast.AST]:
@@ -127,7 +133,7 @@ class Module:
             one = _statement(node, self.postponed, guarded=guarded, top=top)
             if isinstance(node, ast.Import | ast.ImportFrom):
                 self._note_import(node)
-            if one.reads & self.refused and isinstance(node, _BLOCKS):
+            if one.reads & self.refused and isinstance(node, BLOCKS):
                 # A block of the DAG or flow itself, such as `with DAG(...)`: only its body counts.
                 inner = [child for name in ("body", "orelse") for child in getattr(node, name, ())]
                 inside = {name for child in inner for name in _statement(child, False).binds}
@@ -143,7 +149,7 @@ class Module:
 
     def _is_engine(self, one: Statement) -> bool:
         if isinstance(one.node, Definition):
-            return any(_root(decorator) in self.engine for decorator in one.node.decorator_list)
+            return any(root_of(decorator) in self.engine for decorator in one.node.decorator_list)
         return bool(one.reads & self.engine) and not isinstance(one.node, ast.ClassDef)
 
     def _note_import(self, node: ast.Import | ast.ImportFrom) -> None:
@@ -174,7 +180,7 @@ class Module:
 
     def without_engine_decorators(self, node: Definition) -> list[ast.expr]:
         """The decorators of a function other than the engine's."""
-        return [one for one in node.decorator_list if _root(one) not in self.engine]
+        return [one for one in node.decorator_list if root_of(one) not in self.engine]
 
     def reached(self, target: Target, live: Mapping[str, Any]) -> Part:
         """The part that a function reaches, itself included. Raises NotSelfContained."""
@@ -204,6 +210,8 @@ class Part:
         self.imported: dict[Statement, set[str]] = {}
         self.constants: dict[str, str] = {}
         self.ignored: set[str] = set()
+        self.is_alone = False
+        """Whether the function needs nothing else of its module; settings do not count."""
 
     def add(self, one: Statement, scope: Scope) -> None:
         """Add a statement and every name that it reads."""
@@ -265,7 +273,19 @@ class Part:
         """Add annotations that can be carried, statements that change values, and settings."""
         for one, scope in list(self.found.items()):
             for name in sorted(one.annotations):
-                self._try(name, scope)
+                if not self._try(partial(self.need, name, scope)):
+                    self.ignored.add(name)
+        self._add_changes()
+        self.is_alone = len(self.found) == 1 and not self.constants
+        for one in self.module.effects.all():
+            if self.module.effects.is_plain(one):
+                self._try(partial(self.add, one, self.module.scope))
+        self._add_changes()
+        for one in list(self.found):
+            self._check_attributes(one)
+
+    def _add_changes(self) -> None:
+        """Add the statements that change values of the part."""
         changed = True
         while changed:
             before = len(self.found)
@@ -274,16 +294,16 @@ class Part:
                     if one not in self.found and self._belongs(one, scope):
                         self.add(one, scope)
             changed = len(self.found) > before
-        for one in list(self.found):
-            self._check_attributes(one)
 
-    def _try(self, name: str, scope: Scope) -> None:
+    def _try(self, add: Callable[[], None]) -> bool:
+        """Add something, or leave the part as it is if that cannot be carried."""
         found, imported = dict(self.found), {one: set(it) for one, it in self.imported.items()}
         try:
-            self.need(name, scope)
+            add()
         except NotSelfContained:
             self.found, self.imported = found, imported
-            self.ignored.add(name)
+            return False
+        return True
 
     @property
     def names(self) -> set[str]:
@@ -292,22 +312,27 @@ class Part:
         return own.union(*self.imported.values())
 
     def _belongs(self, one: Statement, scope: Scope) -> bool:
-        """Whether a statement changes a value of the part, or is a setting of libraries."""
+        """Whether a statement changes a value of the part."""
         names = self.names
         match one.node:
             case (
                 ast.Assign(targets=[ast.Subscript() | ast.Attribute() as target])
                 | ast.AugAssign(target=ast.Subscript() | ast.Attribute() as target)
             ):
-                name = _root(target)
-                sets = name in names and not self._is_refused(name, one, scope)
-                return sets or self._is_setting(one)
+                name = root_of(target)
+                return name in names and not self._is_refused(name, one, scope)
             case ast.Expr(value=ast.Call(func=function)):
                 own = {name for name in one.reads if self._is_bound(name)}
                 if own & self.module.engine or not one.top:
                     return False
-                belongs = _root(function) in names and own <= names | self._plain_imports
-                return belongs or self._is_setting(one)
+                return root_of(function) in names and own <= names | self._plain_imports
+            case ast.stmt() if isinstance(one.node, BLOCKS) and one.top:
+                own = {name for name in one.reads if self._is_bound(name)}
+                imported = {name for names in self.imported.values() for name in names}
+                if set(changed_roots(one.node, calls=False)) & (names - imported):
+                    return True
+                changed = set(changed_roots(one.node)) & names
+                return bool(changed) and own <= names | self._plain_imports
         return False
 
     def _is_refused(self, name: str, at: Statement, scope: Scope) -> bool:
@@ -315,11 +340,6 @@ class Part:
         before = scope.statements[: scope.statements.index(at)]
         last = [one for one in before if name in one.binds][-1:]
         return any((one.reads - one.binds) & self.module.refused for one in last)
-
-    def _is_setting(self, one: Statement) -> bool:
-        """Whether a statement sets something for the whole process, such as ``os.environ["X"]``."""
-        own = {name for name in one.reads if self._is_bound(name)}
-        return one.top and bool(own) and own <= self._plain_imports
 
     def _is_bound(self, name: str) -> bool:
         return bool(self.module.scope.binding(name)) or name in self.module.scope.unavailable
@@ -347,11 +367,6 @@ class Part:
                     wanted = ast.ImportFrom("prefect", [ast.alias(attr)], 0)
                     if problem := refused_imports(wanted):
                         raise NotSelfContained(problem)
-
-    @property
-    def is_alone(self) -> bool:
-        """Whether the function reaches nothing else of its module."""
-        return len(self.found) == 1 and not self.constants
 
     def text(self, *added: str) -> str:
         """The text of the part, and of statements that are ``added`` to it."""
@@ -387,17 +402,6 @@ def _only(node: ast.Import | ast.ImportFrom, alias: ast.alias) -> ast.Import | a
     if isinstance(node, ast.Import):
         return ast.Import([alias])
     return ast.ImportFrom(node.module, [alias], node.level)
-
-
-def _root(node: ast.AST) -> str:
-    """The name at the start of an expression such as ``a.b["c"](d)``."""
-    while not isinstance(node, ast.Name):
-        match node:
-            case ast.Call(func=inner) | ast.Attribute(value=inner) | ast.Subscript(value=inner):
-                node = inner
-            case _:
-                return ""
-    return node.id
 
 
 def _is_main(test: ast.expr) -> bool:
