@@ -82,7 +82,7 @@ def test_parameter_does_not_shadow_an_import(tmp_path: Path) -> None:
     (exported,) = [node.value for node in module.body if isinstance(node, ast.Assign)]
     functions = {row.function for row in OPERATOR_TYPES.values()}
     names = {*ast.literal_eval(exported), *public_names.__all__, *functions}
-    names |= {"bool", "float", "int", "object", "str"}  # the types of parameters
+    names |= {"bool", "dict", "float", "int", "list", "str"}  # the types of parameters
     assert {"OutputParameter", "lambda_", "begin"} <= names
     raw = {
         "Version": "2020-12-01",

@@ -53,7 +53,7 @@ from sagebridge.model.values import ABSENT, EMPTY
 
 PACKAGE = "sagebridge_operators.prefect"
 _RUNNER = "ThreadPoolTaskRunner"
-_TYPES = ("Annotated", "Field", "Literal", "object", "str", "int", "float", "bool")
+_TYPES = ("Annotated", "Field", "Literal", "str", "int", "float", "bool", "list", "dict")
 _FIXED_NAMES = ("flow", _RUNNER, "sys", *_TYPES)
 """The names that the code around the steps may use."""
 _MODULES = {

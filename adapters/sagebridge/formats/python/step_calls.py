@@ -68,6 +68,7 @@ PREFECT_NAMES = (
     "begin",
     "finish",
     "flow",
+    "pipeline_flow",
     "python",
     "shell",
     "step",
