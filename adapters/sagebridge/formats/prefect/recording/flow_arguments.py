@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import date
 from decimal import Decimal
 from enum import Enum
@@ -11,18 +11,44 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from sagebridge.authoring.flow_signature import SignatureArgument, read_hints
+from sagebridge.authoring.flow_signature import FlowArgument, SignatureArgument, read_hints
 from sagebridge.authoring.value_types import OBJECT, TYPES, value_type
 from sagebridge.formats.prefect.recording import code_steps
 from sagebridge.formats.prefect.recording.code_recorder import CodeRecorder
-from sagebridge.formats.prefect.recording.symbols import JSON, OPTIONAL, Symbol
+from sagebridge.formats.prefect.recording.symbols import JSON, OPTIONAL, Symbol, is_symbol
 from sagebridge.formats.prefect.source.names import loaded_names
-from sagebridge.model.expressions import parameter
+from sagebridge.model.expressions import Get, parameter
 from sagebridge.model.parameters import JSON_TYPES
 from sagebridge.model.values import ABSENT, Value
 
 _TYPE_ADAPTER = "from pydantic import TypeAdapter"
 _ADAPTER = "TypeAdapter({kind}).validate_python({given})"
+
+
+def arguments_of(signature: Iterable[SignatureArgument]) -> list[FlowArgument]:
+    """The arguments that are parameters: those with a type that JSON has, or without default."""
+    return [
+        one.parameter or FlowArgument(one.name, description=one.description)
+        for one in signature
+        if one.parameter is not None or one.default is ABSENT
+    ]
+
+
+def is_enumeration(trace: CodeRecorder, value: Symbol) -> bool:
+    """Whether a value is an argument that is an Enum in the flow."""
+    names = [one.name for one in trace.signature if one.type.enumeration]
+    get = value._expression
+    return type(get) is Get and get.root == "Parameters" and get.name in names
+
+
+def is_set(trace: CodeRecorder, value: Any) -> bool:
+    """Whether a run-time value is an argument that cannot be None."""
+    get = value._expression if is_symbol(value) else None
+    if type(get) is not Get or get.root != "Parameters":
+        return False
+    return not any(
+        one.name == get.name and one.parameter and one.parameter.nullable for one in trace.signature
+    )
 
 
 def argument_value(trace: CodeRecorder, one: SignatureArgument) -> Any:

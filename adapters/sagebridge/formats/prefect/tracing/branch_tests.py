@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sagebridge.authoring.pipeline_builder import ConditionHandle
 from sagebridge.authoring.value_types import OBJECT
 from sagebridge.formats.prefect.recording.code_steps import Frame, result_type
+from sagebridge.formats.prefect.recording.flow_arguments import is_set
 from sagebridge.formats.prefect.recording.step_recorder import BranchTest
 from sagebridge.formats.prefect.recording.symbols import (
     NeedsCode,
@@ -114,7 +115,7 @@ class Tests:
             return bool(self.owner.native(node, frame))
         match node.ops, values:
             case [ast.Is() | ast.IsNot() as operator], [left, None]:
-                if not self.owner.trace.is_set(left):
+                if not is_set(self.owner.trace, left):
                     raise NeedsCode(node)
                 return isinstance(operator, ast.IsNot)
         pairs = zip(values, node.ops, values[1:], strict=False)

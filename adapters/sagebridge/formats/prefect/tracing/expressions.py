@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from sagebridge.errors import FlowError
 from sagebridge.formats.prefect.recording import code_steps
 from sagebridge.formats.prefect.recording.code_steps import Frame, handle_type, result_type
+from sagebridge.formats.prefect.recording.flow_arguments import is_enumeration
 from sagebridge.formats.prefect.recording.symbols import (
     JSON,
     NeedsCode,
@@ -179,7 +180,7 @@ class Expressions:
             ):
                 return model._field(attr)
             case ast.Attribute(value=owner, attr="value"):
-                if is_symbol(found := inner(owner)) and self.trace.is_enumeration(found):
+                if is_symbol(found := inner(owner)) and is_enumeration(self.trace, found):
                     return Symbol(found._expression, found._type)
             case ast.List(elts=elements):
                 return list(map(inner, elements))

@@ -10,8 +10,6 @@ from typing import Any
 
 from sagebridge.authoring.file_arguments import in_definition_order, step_order
 from sagebridge.authoring.flow_signature import (
-    FlowArgument,
-    SignatureArgument,
     read_signature,
 )
 from sagebridge.authoring.pipeline_builder import CURRENT
@@ -20,13 +18,12 @@ from sagebridge.formats.prefect.recording import code_steps
 from sagebridge.formats.prefect.recording.carried_limits import lost_limits
 from sagebridge.formats.prefect.recording.code_recorder import CodeRecorder, dependencies_of
 from sagebridge.formats.prefect.recording.code_steps import Frame
-from sagebridge.formats.prefect.recording.flow_arguments import argument_value
+from sagebridge.formats.prefect.recording.flow_arguments import argument_value, arguments_of
 from sagebridge.formats.prefect.recording.option_lines import option_lines
 from sagebridge.formats.prefect.recording.step_recorder import TARGET
 from sagebridge.formats.prefect.recording.step_tree import with_dependencies
 from sagebridge.formats.prefect.recording.symbols import (
     NotFollowed,
-    Symbol,
     UnsupportedValue,
     is_symbol,
     leaves,
@@ -43,10 +40,9 @@ from sagebridge.model.code_steps import (
     call_arguments,
 )
 from sagebridge.model.display import free_name, shown
-from sagebridge.model.expressions import Get
 from sagebridge.model.losses import Loss
 from sagebridge.model.pipeline import Parallelism, Pipeline, Step, walk
-from sagebridge.model.values import ABSENT, Object
+from sagebridge.model.values import Object
 
 
 class FlowTrace(CodeRecorder):
@@ -58,11 +54,7 @@ class FlowTrace(CodeRecorder):
         super().__init__(flow.name, file, flow.fn.__code__.co_firstlineno)
         self.flow = flow
         self.signature = list(read_signature(flow.fn))
-        self.arguments = [
-            self._argument_of(one)
-            for one in self.signature
-            if one.parameter is not None or one.default is ABSENT
-        ]
+        self.arguments = arguments_of(self.signature)
         description = flow_options.description(flow)
         self.builder = TracedBuilder(self, flow.name, self.arguments, description)
         self.interpreter = Interpreter(self)
@@ -81,12 +73,6 @@ class FlowTrace(CodeRecorder):
     @property
     def _first_line(self) -> int:
         return int(self.flow.fn.__code__.co_firstlineno)
-
-    @staticmethod
-    def _argument_of(one: SignatureArgument) -> FlowArgument:
-        if one.parameter is None:
-            return FlowArgument(one.name, description=one.description)
-        return one.parameter
 
     def result(self) -> tuple[Pipeline, tuple[Loss, ...]]:
         """The pipeline, and what is lost. Raises :class:`FlowError`."""
@@ -148,22 +134,6 @@ class FlowTrace(CodeRecorder):
             pipeline = replace(pipeline, parallelism=Parallelism(limit))
         added = tuple(self.state.parameters.values())
         return replace(pipeline, parameters=(*pipeline.declared, *added)) if added else pipeline
-
-    def is_enumeration(self, value: Symbol) -> bool:
-        """Whether it is an argument that is an Enum in the flow."""
-        names = [one.name for one in self.signature if one.type.enumeration]
-        get = value._expression
-        return type(get) is Get and get.root == "Parameters" and get.name in names
-
-    def is_set(self, value: Any) -> bool:
-        """Whether a run-time value is an argument that cannot be None."""
-        get = value._expression if is_symbol(value) else None
-        if type(get) is not Get or get.root != "Parameters":
-            return False
-        return not any(
-            one.name == get.name and one.parameter and one.parameter.nullable
-            for one in self.signature
-        )
 
     def _end(self, returned: Any) -> None:
         self.report_unread(filter(None, map(result_step, leaves(returned))))
