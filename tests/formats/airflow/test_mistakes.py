@@ -33,7 +33,6 @@ MISTAKES = {
     "a reversed comparison": (VALUE, '"num_round": 1 if 5 != parameter("x") else 2', RUN_TIME),
     "a test": (VALUE, '"num_round": 1 if abalone_process.properties.A else 2', RUN_TIME),
     "an or default": (VALUE, '"num_round": parameter("InputData") or "x"', RUN_TIME),
-    "an XCom": (VALUE, '"num_round": abalone_process.output', f"PlainXComArg {NO_VALUE}"),
     "an operator": (VALUE, '"num_round": abalone_process', f"ProcessingOperator {NO_VALUE}"),
     "a set": (VALUE, '"num_round": {"50"}', f"set {NO_VALUE}"),
     "a NaN": (VALUE, '"num_round": float("nan")', "nan is not a JSON number"),
@@ -62,13 +61,6 @@ MISTAKES = {
 }
 ADDITIONS = {
     "arguments set later": ('abalone_train.arguments = {"x": 1}', "has no setter"),
-    "the output of a @task": (
-        (
-            "from airflow.sdk import task\n    @task\n    def made(): return 5\n    "
-            'ModelOperator(task_id="m", arguments={"x": made()})'
-        ),
-        "result of a @task, run its function in a PythonStepOperator",
-    ),
     "a branch by name": (
         'ConditionOperator(task_id="c", conditions=[], if_steps=["AbaloneTrain"])',
         "expected a sagebridge operator in if_steps or else_steps",
