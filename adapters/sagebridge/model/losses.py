@@ -70,7 +70,7 @@ ADVICE = MappingProxyType(
         LEFT_RUNNING: dict.fromkeys(("airflow", "prefect"), "to let it run, remove stop= from it"),
         MISSED_SLOTS: {"sagemaker": MISSED_SLOTS},
         EMPTY_IN_FLOWS: {"prefect": EMPTY_IN_FLOWS},
-        POOL: {"airflow": "in the translated DAG, give its tasks a pool with as many slots"},
+        POOL: {"airflow": "a pool limits whole tasks: give the limited calls a separate task"},
         SHARED_DISK: {"airflow": SHARED_DISK},
     }
 )
