@@ -49,6 +49,7 @@ ALLOWED = {
     ("sagebridge.formats.airflow.old_files", "import_module('airflow.utils.dates')"),
     ("sagebridge.formats.airflow.old_files", "import_module(f'{module}.{name}')"),
     ("sagebridge.formats.airflow.old_files", "import_module(module)"),
+    ("sagebridge.formats.python.module_effects", "find_spec(package)"),
     # Few DAG files use these names of the package.
     ("sagebridge_operators.airflow", "import_module(f'{__name__}.{_LAZY[name]}')"),
     # Names of Airflow that are in other modules in other versions.
