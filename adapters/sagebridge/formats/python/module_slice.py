@@ -424,7 +424,8 @@ def _statement(
     node: ast.stmt, postponed: bool, *, guarded: bool = False, top: bool = True
 ) -> Statement:
     binds, reads = _names_in(node)
-    bare = plain_definition(node, annotations=False)
+    # Copying takes many frames for each level of nesting, so it is done only if needed.
+    bare = plain_definition(node, annotations=False) if postponed else node
     needed = _names_in(bare)[1] if postponed else reads
     quoted = frozenset(_quoted_names(node))
     return Statement(node, binds, needed, (reads | quoted) - needed, guarded, top)
