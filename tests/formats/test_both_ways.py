@@ -24,6 +24,7 @@ from sagebridge.formats.airflow.reader import read_files
 from sagebridge.formats.prefect import reader as prefect_reader
 from sagebridge.model.pipeline import Pipeline
 from tests import pipelines
+from tests.definition import equals, gate
 from tests.strategies import canonical
 
 pytestmark = [pytest.mark.airflow, pytest.mark.timeout(600)]
@@ -33,8 +34,15 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def drawn() -> list[Pipeline]:
-    """The same pipelines in every run."""
-    found: list[dict[str, Any]] = []
+    """The same pipelines in every run with the same sources, whose constants Hypothesis uses.
+
+    The first one has conditions four deep, which few draws have.
+    """
+    steps: list[dict[str, Any]] = []
+    for name in ("Fourth", "Third", "Second", "First"):
+        steps = [gate(equals(1, 1), name=name, then=steps)]
+    definition = json.dumps({"Version": "2020-12-01", "Steps": steps})
+    found: list[dict[str, Any]] = [{"PipelineName": "Deep", "PipelineDefinition": definition}]
 
     @settings(
         max_examples=COUNT,
