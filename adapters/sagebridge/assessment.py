@@ -42,8 +42,8 @@ def grade(losses: Iterable[Loss], errors: Iterable[Finding] = ()) -> Grade:
 class Outcome:
     """The assessment of one pipeline for one target.
 
-    ``text`` is the translation. If there is none, ``error`` has the message and ``faults`` its
-    codes.
+    ``text`` is the translation. If the pipeline cannot be written, ``error`` has the message and
+    ``faults`` its codes.
     """
 
     grade: Grade

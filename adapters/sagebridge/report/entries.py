@@ -220,6 +220,6 @@ def _source(one: Assessment) -> Source:
 
 
 def _first_line(text: str, wanted: re.Pattern[str], start: int = 0) -> int:
-    """The line of the first match after an offset; 0 if there is none."""
+    """The line of the first match after an offset; 0 without a match."""
     match = wanted.search(text, max(start, 0))
     return text.count("\n", 0, match.start()) + 1 if match else 0
