@@ -181,7 +181,7 @@ def test_loops_in_branches(engine: str, written: Write) -> None:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_two_equal_steps_are_no_loop(engine: str, written: Write) -> None:
+def test_two_equal_steps_do_not_become_a_loop(engine: str, written: Write) -> None:
     text = written(engine, [train(f"Load-{table}", table) for table in TABLES[:2]])
     assert "\n    for " not in text
 
