@@ -119,8 +119,8 @@ TOOLS = --group build --group test
 requirements:
 	@$(BOOTSTRAP) uv
 	$(COMPILE) --group bootstrap --output-file requirements/uv.txt
-	$(COMPILE) pyproject.toml --extra airflow --extra local $(TOOLS) --group cloud --group check \
-	    --group postgres --group workers \
+	$(COMPILE) pyproject.toml --extra airflow --extra local --extra tuning $(TOOLS) --group cloud \
+	    --group check --group postgres --group workers \
 	    --output-file requirements/airflow.txt
 	$(COMPILE) pyproject.toml --extra airflow --extra local $(TOOLS) --group cloud \
 	    --group airflow211 --exclude-newer 2025-06-03 --output-file requirements/airflow-2.11.txt
@@ -130,7 +130,7 @@ requirements:
 	    --exclude-newer 2026-03-20 --output-file requirements/airflow-3.1.txt
 	$(COMPILE) pyproject.toml --extra airflow --extra local $(TOOLS) --group airflow34 \
 	    --output-file requirements/airflow-3.4.txt
-	$(COMPILE) pyproject.toml --extra prefect --extra local $(TOOLS) \
+	$(COMPILE) pyproject.toml --extra prefect --extra local --extra tuning $(TOOLS) \
 	    --output-file requirements/prefect.txt
 	$(COMPILE) pyproject.toml --extra prefect --extra local $(TOOLS) --group prefect37 \
 	    --output-file requirements/prefect-3.7.txt
