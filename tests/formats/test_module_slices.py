@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import sagebridge
-from sagebridge.formats.python.engine_imports import for_engine, original
 from sagebridge.formats.python.function_source import (
     NotSelfContained,
     of_definition,
@@ -233,34 +232,6 @@ def test_object_without_a_name_is_made_by_a_call() -> None:
     for other in (Counting("a"), Loader(rows=object())):  # type: ignore[arg-type]
         with pytest.raises(NotSelfContained, match="an object that no name of its module has"):
             of_function(other.load)
-
-
-OFFERED = "sagebridge_operators.airflow.prefect_names"
-IMPORTS = {
-    "from airflow.sdk import BaseHook, Variable": (
-        "from sagebridge_operators.prefect.airflow_names import BaseHook, Variable"
-    ),
-    "from airflow.models import Variable  # noqa: F401": (
-        "from sagebridge_operators.prefect.airflow_names import Variable"
-        "  # airflow.models  # noqa: F401"
-    ),
-    "from prefect.concurrency.asyncio import concurrency": (
-        f"from {OFFERED} import async_concurrency as concurrency"
-    ),
-    "import prefect": "from sagebridge_operators.airflow import prefect_names as prefect",
-    "from prefect import get_client": "from prefect import get_client",
-    "def f():\n    from prefect.runtime import (\n        flow_run,  # here\n    )\n": (
-        f"def f():\n    from {OFFERED} import (\n        flow_run,  # here\n    )\n"
-    ),
-}
-
-
-@pytest.mark.parametrize(("own", "there"), IMPORTS.items())
-def test_imports_of_an_engine_change_and_come_back(own: str, there: str) -> None:
-    engine = "prefect" if "airflow" in own else "airflow"
-    assert for_engine(own, engine) == there
-    assert original(there) == own
-    assert for_engine(own, "airflow" if engine == "prefect" else "prefect") == own
 
 
 def step(name: str, carried: Function, **own: Any) -> PythonStep:

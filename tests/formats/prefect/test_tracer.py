@@ -234,6 +234,8 @@ def test_concurrency_limit_is_reported(traced: TraceFlow) -> None:
 
 
 LIMITED = """
+import prefect.concurrency.sync as sync
+
 def helper():
     with concurrency("db", occupy=1):
         pass
@@ -246,6 +248,7 @@ def outer():
     helper()
     rate_limit("calls")
     rate_limit("calls")
+    sync.rate_limit("pages")
     return inner()
 
 @flow
@@ -265,8 +268,9 @@ def test_limits_in_tasks_are_reported_at_their_lines(tmp_path: Path) -> None:
         ('    with concurrency("db", occupy=1):', "outer"),
         ('@task(tags=["shop"])', "outer"),
         ('    rate_limit("calls")', "outer"),
+        ('    sync.rate_limit("pages")', "outer"),
     ]
-    assert len(for_target(losses, "airflow")) - len(for_target(losses, "prefect")) == 3
+    assert len(for_target(losses, "airflow")) - len(for_target(losses, "prefect")) == 4
 
 
 def test_failed_state_with_a_run_time_message(traced: TraceFlow) -> None:

@@ -32,7 +32,8 @@ def refused_imports(node: _Import) -> str:
         engine = engine_of(module)
         if not engine:
             package, _, rest = module.partition(".")
-            own = package == "sagebridge_operators" and module not in _ENGINES
+            offered = {module, f"{module}.{alias.name}"} & set(_ENGINES)
+            own = package == "sagebridge_operators" and not offered
             if own and rest.partition(".")[0] in _TITLES:
                 return f"uses {alias.name} of {module}, which only one engine has"
         elif isinstance(node, ast.Import):
@@ -41,6 +42,19 @@ def refused_imports(node: _Import) -> str:
         elif offered_name(module, alias.name) is None:
             return f"uses {alias.name} of {module}, which only {_TITLES[engine]} has"
     return ""
+
+
+def refused_attribute(module: str, name: str) -> str:
+    """Why code cannot use ``name`` of an imported module on the other engine; empty if it can."""
+    if _parent(module) or offered_name(module, name) == name:
+        return ""
+    return f"uses {name} of {module}, which only {_TITLES[engine_of(module)]} has"
+
+
+def _parent(module: str) -> tuple[str, str] | None:
+    """The module and the name with which the other engine offers a module, such as runtime."""
+    parent, _, name = module.rpartition(".")
+    return (parent, name) if offered_name(parent, name) else None
 
 
 def narrowed(node: ast.stmt, names: Collection[str], source: str) -> str:
@@ -105,8 +119,10 @@ def _offered(node: _Import, own: str, rest: str, engine: str) -> tuple[str, int]
     if isinstance(node, ast.Import):
         (alias,) = node.names
         package, _, name = offering.rpartition(".")
+        if alias.asname and (parent := _parent(module)):
+            package, (module, name) = offering, parent
         new = f"from {package} import {name} as {alias.asname or from_engine}"
-        expected = from_engine
+        expected = _module_of(from_engine, [name]) if package == offering else from_engine
     else:
         pairs = [(offered_name(module, one.name) or one.name, one) for one in node.names]
         if all(offered == one.name for offered, one in pairs):

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from functools import cached_property, lru_cache, partial
 from typing import Any
 
-from sagebridge.formats.python.engine_imports import narrowed, refused_imports
+from sagebridge.formats.python.engine_imports import narrowed, refused_attribute, refused_imports
 from sagebridge.formats.python.module_effects import (
     BLOCKS,
     Definition,
@@ -352,20 +352,20 @@ class Part:
 
     def _check_attributes(self, one: Statement) -> None:
         """Refuse attributes of an engine's package that the other engine does not have."""
-        packages = {
-            alias.asname or alias.name.partition(".")[0]
+        modules = {
+            alias.asname or alias.name.partition(".")[0]: alias.name if alias.asname else "prefect"
             for found in self.found
-            if isinstance(found.node, ast.Import)
-            for alias in found.node.names
+            for node in ast.walk(found.node)
+            if isinstance(node, ast.Import)
+            for alias in node.names
             if engine_of(alias.name)
         }
-        if not packages:
+        if not modules:
             return
         for node in ast.walk(one.node):
             match node:
-                case ast.Attribute(value=ast.Name(id=name), attr=attr) if name in packages:
-                    wanted = ast.ImportFrom("prefect", [ast.alias(attr)], 0)
-                    if problem := refused_imports(wanted):
+                case ast.Attribute(value=ast.Name(id=name), attr=attr) if name in modules:
+                    if problem := refused_attribute(modules[name], attr):
                         raise NotSelfContained(problem)
 
     def text(self, *added: str) -> str:

@@ -37,9 +37,19 @@ def _limits(tree: ast.Module) -> Iterator[tuple[ast.Call, str]]:
         if isinstance(one, ast.ImportFrom) and (one.module or "").partition(".")[0] == "prefect"
         for alias in one.names
     }
+    modules = {
+        alias.asname
+        for one in ast.walk(tree)
+        if isinstance(one, ast.Import)
+        for alias in one.names
+        if alias.name.startswith("prefect.concurrency.")
+    }
     for call in ast.walk(tree):
         match call:
-            case ast.Call(func=ast.Name(id=name)) if own.get(name) in _LIMITS:
+            case (
+                ast.Call(func=ast.Name(id=name))
+                | ast.Call(func=ast.Attribute(value=ast.Name(id=name)))
+            ) if own.get(name) in _LIMITS or name in modules:
                 given = [*call.args, *(one.value for one in call.keywords if one.arg == "names")]
                 for value in given[:1]:
                     yield call, f"the concurrency limit {_text(value)} has no effect"
