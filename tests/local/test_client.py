@@ -91,6 +91,7 @@ def assert_shape(backend: LocalBackend, operation: str, request: dict[str, Any])
 
 def raw_response(backend: LocalBackend, operation: str, request: dict[str, Any]) -> Any:
     answer = Endpoint(backend.home, backend.base).answer(
+        "sagemaker",
         "POST",
         "https://anywhere/",
         {"X-Amz-Target": f"SageMaker.{operation}"},

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from threading import Lock
-from typing import IO, Any
+from typing import IO, Any, Protocol
 from urllib.parse import parse_qsl, urlsplit
 
 from sagebridge.errors import SagebridgeError
@@ -74,20 +74,37 @@ def _json(status: int, body: Mapping[str, Any]) -> Answer:
     return Answer(status, headers, io.BytesIO(content))
 
 
-SERVICES = ("sagemaker", "s3")
+class Service(Protocol):
+    """One AWS service on this machine."""
+
+    def answer(self, request: Request) -> Answer:
+        """The response to an HTTP request; errors of the service are responses too."""
+
+
+SERVICES: Mapping[str, Callable[[Endpoint], Service]] = {
+    "s3": lambda endpoint: S3(FolderStore(endpoint.home / "s3", endpoint.base), endpoint.region),
+    "sagemaker": lambda endpoint: SageMaker(endpoint.home, endpoint.base, endpoint.region),
+}
+"""The services of this machine, by boto3's names."""
 _ENDPOINT = "https://sagebridge.invalid"
 _session_lock = Lock()
 
 
 class Endpoint:
-    """Both services of the local backend behind one address, without boto3."""
+    """All services of the folder ``home`` behind one address, without boto3."""
+
+    home: Path
+    base: Path
+    region: str
 
     def __init__(self, home: Path, base: Path, region: str = REGION) -> None:
-        self._sagemaker = SageMaker(home, base, region)
-        self._s3 = S3(FolderStore(home / "s3", base), region)
+        self.home, self.base, self.region = home, base, region
+        self._service = cache(lambda name: SERVICES[name](self))
 
-    def answer(self, method: str, url: str, headers: Mapping[str, str], body: IO[bytes]) -> Answer:
-        """The response to an HTTP request."""
+    def answer(
+        self, service: str, method: str, url: str, headers: Mapping[str, str], body: IO[bytes]
+    ) -> Answer:
+        """The response of a service in ``SERVICES`` to an HTTP request."""
         parts = urlsplit(url)
         request = Request(
             method,
@@ -96,12 +113,11 @@ class Endpoint:
             {name.lower(): value for name, value in headers.items()},
             body,
         )
-        service = self._sagemaker if TARGET in request.headers else self._s3
-        return service.answer(request)
+        return self._service(service).answer(request)
 
 
 def client(service: str, home: Path, base: Path, region: str = REGION) -> Any:
-    """A boto3 client of ``sagemaker`` or ``s3`` for the folder ``home``.
+    """A boto3 client of a service in ``SERVICES`` for the folder ``home``.
 
     Raises:
         NotRunnable: another service.
@@ -118,7 +134,8 @@ def client(service: str, home: Path, base: Path, region: str = REGION) -> Any:
     # botocore sends no request if a before-send handler returns a response (botocore/endpoint.py).
     def answer(request: Any, **_: object) -> AWSResponse:
         headers = {name: _str(value) for name, value in request.headers.items()}
-        answer = endpoint.answer(request.method, request.url, headers, _stream(request.body))
+        body = _stream(request.body)
+        answer = endpoint.answer(service, request.method, request.url, headers, body)
         raw: Any = HTTPResponse(
             answer.body,
             headers=answer.headers,
