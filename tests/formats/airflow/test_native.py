@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import ast
+import json
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from jinja2.sandbox import SandboxedEnvironment
 from networkx import has_path
 
 import sagebridge
@@ -152,3 +156,38 @@ def test_style_is_an_option_of_dags() -> None:
         sagebridge.write(
             Pipeline(steps=[Step("F", "Fail", {"ErrorMessage": "x"})]), "prefect", document="native"
         )
+
+
+def test_payload_is_json_for_all_values_of_parameters(tmp_path: Path) -> None:
+    event = {
+        "count": parameter("N"),
+        "text": join("-", "{{ ds }}", parameter("S"), 'a"b'),
+        "list": [1, {"s": parameter("S")}],
+        "'": None,
+    }
+    function = "arn:aws:lambda:us-east-1:111122223333:function:f"
+    declared = [Parameter("N", "Integer", 2), Parameter("S", "String", '"')]
+    step = Step("F", "Lambda", event, extra={"FunctionArn": function})
+    pipeline = Pipeline(steps=[step], parameters=declared)
+    text = sagebridge.write(pipeline, "airflow", document="native").text
+    ((_, back, _),) = native([pipeline], tmp_path)
+    assert comparable(back.steps[0]) == comparable(step)
+    (payload,) = re.findall(r"payload=(.*),\n", text)
+    values = {"N": 3, "S": '", "count": 7, "x": "'}
+    rendered = SandboxedEnvironment().from_string(ast.literal_eval(payload)).render(params=values)
+    assert json.loads(rendered) == {
+        "count": 3,
+        "text": f'{{{{ ds }}}}-{values["S"]}-a"b',
+        "list": [1, {"s": values["S"]}],
+        "'": None,
+    }
+
+
+def test_argument_of_emr_is_not_read_from_a_file(tmp_path: Path) -> None:
+    jar = {"Jar": "command-runner.jar", "Args": ["--conf", "s3://bucket/conf.json"]}
+    step = Step("E", "EMR", {"ClusterId": "j-1", "StepConfig": {"HadoopJarStep": jar}})
+    pipeline = Pipeline(steps=[step])
+    text = sagebridge.write(pipeline, "airflow", document="native").text
+    assert not re.search(r"\.json[\"']", text)
+    ((_, back, _),) = native([pipeline], tmp_path)
+    assert comparable(back.steps[0]) == comparable(step)

@@ -24,7 +24,7 @@ def arguments_of(text: str, values: Values, fallback: Fallback) -> Object | None
     """The object in a JSON string; None if it is not one, or its shape depends on a template."""
     found: list[Value] = []
     marked, quoted = "", False
-    for piece in values.pieces(text, fallback) if is_template(text) else (text,):
+    for piece in values.pieces(text, fallback, ("tojson",)) if is_template(text) else (text,):
         if is_expression(piece):
             mark = f"{_QUOTED if quoted else _BARE}{len(found)}{_END}"
             marked += mark if quoted else f'"{mark}"'

@@ -39,6 +39,7 @@ Part: TypeAlias = "str | int"
 Output: TypeAlias = "Callable[[str, tuple[Part, ...]], Value]"
 """The model value of a task's XCom, from its key and a path into it."""
 _MARKS = ("{{", "{%", "{#")
+_TO_NUMBER = ("int", "float")
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _MAPS = frozenset(("Environment", "HyperParameters", "StaticHyperParameters", "return_value"))
 """Fields whose keys are user data, not fields of an AWS response."""
@@ -228,7 +229,7 @@ class Values:
             return fallback(unknown)
 
         try:
-            pieces = list(self.pieces(text, typed_fallback, numeric=type_ is not None))
+            pieces = list(self.pieces(text, typed_fallback, _TO_NUMBER if type_ else ()))
         except RunTimeValue as unknown:
             return typed_fallback(unknown)
         if len(pieces) == 1:
@@ -285,10 +286,12 @@ class Values:
         """Whether the DAG renders templates to native Python types."""
         return bool(getattr(self.dag, "render_template_as_native_obj", False))
 
-    def pieces(self, text: str, fallback: Fallback, *, numeric: bool = False) -> Iterator[Value]:
+    def pieces(
+        self, text: str, fallback: Fallback, ignored: Collection[str] = ()
+    ) -> Iterator[Value]:
         """The literal parts of a template and the values of its expressions, in order.
 
-        With ``numeric``, the filters ``int`` and ``float`` are ignored.
+        ``ignored`` are Jinja filters that do not change what the caller makes of a value.
         """
         from jinja2 import TemplateError
 
@@ -304,7 +307,7 @@ class Values:
             if kind == "variable_begin":
                 raw = []
             elif kind == "variable_end" and raw is not None:
-                yield self._template_value("".join(raw).strip(), fallback, numeric)
+                yield self._template_value("".join(raw).strip(), fallback, ignored)
                 raw = None
             elif raw is not None:
                 raw.append(part)
@@ -315,9 +318,9 @@ class Values:
                 what = own or "a template with Jinja statements"
                 raise RunTimeValue("macro" if own else "template", what, text, "" if own else text)
 
-    def _template_value(self, text: str, fallback: Fallback, numeric: bool) -> Value:
+    def _template_value(self, text: str, fallback: Fallback, ignored: Collection[str]) -> Value:
         try:
-            found = self.expression(text, numeric=numeric)
+            found = self.expression(text, ignored)
             if isinstance(found, Object):
                 raise RunTimeValue("xcom", "the whole XCom of a task", text)
         except RunTimeValue as unknown:
@@ -353,7 +356,7 @@ class Values:
             self._environment = self.dag.get_template_env()
         return self._environment
 
-    def expression(self, text: str, *, numeric: bool = False) -> Value:
+    def expression(self, text: str, ignored: Collection[str] = ()) -> Value:
         """The value of the expression between ``{{`` and ``}}``."""
         from jinja2 import TemplateError
 
@@ -362,7 +365,7 @@ class Values:
             (node,) = output.nodes
         except (TemplateError, ValueError):
             raise RunTimeValue("template", "an invalid Jinja expression", text) from None
-        if numeric and type(node).__name__ == "Filter" and node.name in ("int", "float"):
+        if type(node).__name__ == "Filter" and node.name in ignored:
             node = node.node
         return self._evaluate(node, text)
 

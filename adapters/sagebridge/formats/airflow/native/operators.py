@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from sagebridge.model.conditions import Comparison, Condition, In, Not, Or
 from sagebridge.model.dependencies import COMPLETED
 from sagebridge.model.pipeline import ConditionStep, Step
 from sagebridge.model.values import ABSENT, EMPTY, Value, thaw
+from sagebridge.model.visit import rebuild
 
 SAGEMAKER = "airflow.providers.amazon.aws.operators.sagemaker"
 LAMBDA = "airflow.providers.amazon.aws.operators.lambda_function"
@@ -110,17 +110,27 @@ def _invoke(step: Step, templates: Templates) -> Operator:
         raise Unsayable("a Lambda step without FunctionArn")
     arguments = {"function_name": templates.text(function)}
     if step.arguments is not ABSENT:
-        arguments["payload"] = json.dumps(thaw(templates.value(step.arguments)))
+        arguments["payload"] = templates.json(step.arguments)
     return Operator("LambdaInvokeFunctionOperator", LAMBDA, arguments)
 
 
 def _emr(step: Step, templates: Templates) -> Operator:
     match templates.value(step.arguments):
         case {"ClusterId": cluster, "StepConfig": {"HadoopJarStep": jar}, **rest} if not rest:
+            jar = rebuild(jar, _not_a_file)
             config = {"Name": step.name, "ActionOnFailure": "CONTINUE", "HadoopJarStep": jar}
             arguments = {"job_flow_id": cluster, "steps": [config], "wait_for_completion": True}
             return Operator("EmrAddStepsOperator", EMR, arguments)
     raise Unsayable("an EMR step with its own cluster")
+
+
+def _not_a_file(value: Value) -> Value:
+    """EmrAddStepsOperator reads a template from a file if a string ends with ``.json``.
+
+    See its ``template_ext``, and ``AbstractOperator.render_template`` of Airflow.
+    """
+    is_read = isinstance(value, str) and value.endswith(".json")
+    return f"{value}{{{{ '' }}}}" if is_read else value
 
 
 _TABLE: Mapping[str, ConfigOperator | Callable[[Step, Templates], Operator]] = {

@@ -5,6 +5,7 @@ Rendered templates are strings. The operators turn only some fields of their con
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -112,16 +113,42 @@ class Templates:
         match value:
             case str():
                 return literal(value)
-            case Get():
-                return f"{{{{ {self._reference(value)} }}}}"
+            case Get() | JsonGet():
+                return f"{{{{ {self._expression(value)} }}}}"
             case Join(values, on):
                 return literal("" if on is ABSENT else str(on)).join(map(self.text, values))
-            case JsonGet():
-                return f"{{{{ {self._file_value(value)} }}}}"
             case Template(text):
                 return text
             case bool() | int() | float():
                 return str(value)
+        raise Unsayable("a list or an object inside a string")
+
+    def json(self, value: Value) -> str:
+        """A value as a template that renders to JSON, whatever the values of its expressions."""
+        if isinstance(value, Mapping):
+            items = (f"{self.json(name)}: {self.json(item)}" for name, item in value.items())
+            return f"{{{', '.join(items)}}}"
+        if isinstance(value, list | tuple):
+            return f"[{', '.join(map(self.json, value))}]"
+        if isinstance(value, Template):
+            return json.dumps(value.text)
+        if not is_expression(value):
+            return literal(json.dumps(value))
+        expression = self._expression(value)
+        return f"{{{{ {f'({expression})' if isinstance(value, Join) else expression} | tojson }}}}"
+
+    def _expression(self, value: Value) -> str:
+        """A value as a Jinja expression."""
+        match value:
+            case Get():
+                return self._reference(value)
+            case JsonGet():
+                return self._file_value(value)
+            case Join(values, on):
+                between = f" ~ {on!r} ~ " if on else " ~ "
+                return between.join(map(self._expression, values)) or "''"
+            case str() | int() | float():
+                return repr(str(value))
         raise Unsayable("a list or an object inside a string")
 
     def _reference(self, reference: Get) -> str:
