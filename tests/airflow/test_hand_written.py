@@ -312,7 +312,7 @@ with DAG("d"):
 
 @pytest.mark.airflow31
 def test_ignored_settings_of_a_pipeline_in_a_group_warn() -> None:
-    text = "task group 'ages': its PipelineExperimentConfig have no effect in this DAG"
+    text = "task group 'ages': without effect in this DAG: its PipelineExperimentConfig"
     configured = sagebridge.Pipeline(
         name="ages", steps=AGES.steps, parameters=AGES.parameters, experiment_config={}
     )

@@ -211,5 +211,5 @@ def _warn_of_ignored(group: PipelineTaskGroup) -> None:
     }
     ignored = [what for what, value in found.items() if value not in (ABSENT, None, ())]
     if ignored:
-        text = f"task group {group.group_id!r}: {', '.join(ignored)} have no effect in this DAG"
+        text = f"task group {group.group_id!r}: without effect in this DAG: {', '.join(ignored)}"
         warnings.warn(text, UserWarning, stacklevel=3)
