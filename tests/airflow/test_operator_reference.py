@@ -21,14 +21,9 @@ from sagebridge_operators.airflow import (
     StepOperator,
 )
 from sagebridge_operators.airflow.step_operators import OPERATORS, FailOperator
-from sagebridge_operators.backends.local.api import REGION
-from sagebridge_operators.backends.local.database import Records
-from sagebridge_operators.backends.local.local_job_type import LOCAL_KINDS
-from sagebridge_operators.backends.local.model_registry import Registry
 from sagebridge_operators.steps import JOB_TYPES, RUNNABLE
 
 FILE = Path(__file__).parent.parent.parent / "docs" / "operators.md"
-REGISTRY = Registry(REGION, Records(Path("unused"))).operations()
 HEAD = """\
 # Operators and step functions
 
@@ -65,9 +60,7 @@ def aws(row: StepType) -> str:
 
 
 def local(row: StepType) -> str:
-    created = {request.partition(":")[2] for request in row.requests.values()}
-    supported = created and created <= {*REGISTRY}
-    return "yes" if row.name in LOCAL_KINDS or supported or row.makes == "nothing" else "not yet"
+    return "no" if row.needs_aws else "yes"
 
 
 def common() -> Iterator[str]:
@@ -145,11 +138,6 @@ def test_reference_is_up_to_date(pytestconfig: pytest.Config) -> None:
     if pytestconfig.getoption("--update-golden"):
         FILE.write_text(reference())
     assert FILE.read_text() == reference()
-
-
-@pytest.mark.parametrize("row", STEP_TYPES.values(), ids=STEP_TYPES)
-def test_types_that_need_aws_have_no_local_jobs(row: StepType) -> None:
-    assert (local(row) == "yes") == (not row.needs_aws)
 
 
 def test_reference_has_every_public_operator() -> None:

@@ -263,12 +263,14 @@ def test_cached_step_is_shown(run: Run, aws: FakeSageMaker) -> None:
 def test_type_that_needs_aws_is_rejected_before_the_first_local_job(
     run: Run, aws: FakeSageMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    call = Step("Call", "Lambda", depends_on=("A",), extra=plain({"FunctionArn": "f"}))
+    call = Step(
+        "Call", "EMR", depends_on=("A",), arguments=plain({"ClusterId": "j", "StepConfig": {}})
+    )
     monkeypatch.setenv("SAGEBRIDGE_BACKEND", "local")
     played = run(model("A"), call)
     assert failure_reason(played, "A") == (
         "pipeline 'shape' was not started, as it has errors: sagebridge cannot run "
-        "steps of type Lambda on this machine, as they need AWS (step 'Call')"
+        "steps of type EMR on this machine, as they need Amazon EMR (step 'Call')"
     )
     assert not aws.calls
 
@@ -286,7 +288,7 @@ def test_pipeline_that_cannot_run_is_rejected_at_its_first_task(
     assert played.states["A"] == "failed"
     assert failure_reason(played, "A") == (
         "pipeline 'shape' was not started, as it has errors: sagebridge cannot run "
-        "steps of type Glue (step 'Not': an unknown type), steps of type Athena (step 'Call': "
+        "steps of type Glue (step 'Not': an unknown type); steps of type Athena (step 'Call': "
         "no definition of such a step is published, by AWS or in its SDK)"
     )
     assert played.tries["A"] == 1

@@ -319,12 +319,26 @@ def test_type_that_needs_aws_is_refused_on_this_machine(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(command, "_execution", lambda *given: pytest.fail("an engine started"))
-    call = {"Name": "Call", "Type": "Lambda", "FunctionArn": "f", "Arguments": {}}
+    config = {"HadoopJarStep": {"Jar": "s3://b/j.jar"}}
+    emr = {"Name": "Call", "Type": "EMR", "Arguments": {"ClusterId": "j", "StepConfig": config}}
+    job = {
+        "AppSpecification": {"ImageUri": "image"},
+        "ProcessingResources": {
+            "ClusterConfig": {
+                "InstanceCount": 1,
+                "InstanceType": "ml.m5.large",
+                "VolumeSizeInGB": 1,
+            }
+        },
+        "RoleArn": "arn:aws:iam::111122223333:role/r",
+    }
+    spark = {"Name": "Spark", "Type": "Processing", "Arguments": job}
 
-    assert main(["run", str(write(folder, "p", call)), "--on", "airflow"]) == 1
+    assert main(["run", str(write(folder, "p", emr, spark)), "--on", "airflow"]) == 1
     assert (
-        "sagebridge cannot run steps of type Lambda on this machine, as they need AWS "
-        "(step 'Call')" in capsys.readouterr().err
+        "sagebridge cannot run steps of type EMR on this machine, as they need Amazon EMR "
+        "(step 'Call'); step 'Spark' on this machine: AppSpecification.ImageUri 'image': images "
+        "are not run" in capsys.readouterr().err
     )
 
 

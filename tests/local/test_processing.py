@@ -113,7 +113,7 @@ print("cwd", os.listdir("."), os.environ["AWS_REGION"])
     assert f"arn {body['ProcessingJobArn']} ['algo-1'] algo-1" in log
     assert "private []" in log
     assert "cwd [] eu-west-1" in log
-    assert "3 instances requested; a local job runs on one" in log
+    assert "ProcessingResources.ClusterConfig.InstanceCount 3: one instance" in log
 
 
 def test_failure_reports_the_log_and_keeps_outputs(bench: Bench) -> None:
@@ -168,10 +168,13 @@ def test_missing_input_names_uri_and_path(bench: Bench) -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"AppSpecification": {"ImageUri": "some/image:1"}}, "some/image:1 has no Container"),
+        (
+            {"AppSpecification": {"ImageUri": "some/image:1"}},
+            "'some/image:1': images are not run, so the job needs a Container",
+        ),
         (
             {"ProcessingInputs": [{"InputName": "d", "DatasetDefinition": {}}]},
-            "supports only S3Input",
+            "ProcessingInputs[0]: queries of Athena",
         ),
         (
             {
@@ -179,7 +182,7 @@ def test_missing_input_names_uri_and_path(bench: Bench) -> None:
                     {"InputName": "d", "S3Input": {"S3Uri": "a", "LocalPath": "/etc/x"}}
                 ]
             },
-            "/etc/x is not under /opt/ml",
+            "LocalPath '/etc/x': not under /opt/ml",
         ),
         (
             {

@@ -179,7 +179,7 @@ def test_all_toolkit_variables_are_set() -> None:
 def test_unsupported_request_fails_with_the_reason(bench: Bench) -> None:
     plain = bench.training({}, {}, image="some/image:1")
     reason = bench.run("Training", "plain", plain)["FailureReason"]
-    assert "cannot run the image some/image:1" in reason
+    assert "'some/image:1': images are not run" in reason
     hyperparameters = {
         "sagemaker_program": "train.py",
         "sagemaker_submit_directory": "s3://bucket/code/none.tar.gz",
@@ -197,7 +197,7 @@ def test_unsupported_request_fails_with_the_reason(bench: Bench) -> None:
     assert "s3://bucket/nowhere/" in reason
     assert str(bench.home / "s3/bucket/nowhere") in reason
     request["InputDataConfig"][0]["InputMode"] = "Pipe"
-    assert "does not support Pipe mode" in bench.run("Training", "pipe", request)["FailureReason"]
+    assert "Pipe mode is not supported" in bench.run("Training", "pipe", request)["FailureReason"]
 
 
 @pytest.mark.parametrize("filtered", [True, False])

@@ -181,7 +181,7 @@ def test_unsupported_request_fails_with_the_reason(bench: Bench) -> None:
     assert "cannot run the image some/image:1" in reason("other", {"PrimaryContainer": other})
     assert "does not contain xgboost-model" in reason("empty", {"PrimaryContainer": empty})
     split = {"SplitType": "RecordIO"}
-    assert "does not support SplitType RecordIO" in reason(
+    assert "SplitType 'RecordIO': not supported" in reason(
         "split", {"PrimaryContainer": empty}, given=split
     )
 

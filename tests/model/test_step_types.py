@@ -33,7 +33,7 @@ def problems(types: Mapping[str, StepType]) -> list[str]:
     described = {STEP_TYPES[name].function: name for name in OPERATOR_TYPES}
     modules = _modules(local, "_job") - {"supervised"}
     found = {
-        "README.md": (_readme("yes|not yet"), types.keys()),
+        "README.md": (_readme("yes|no"), types.keys()),
         "README.md (on this machine)": (
             _readme("yes"),
             {name for name in runs if not types[name].needs_aws},
@@ -41,10 +41,6 @@ def problems(types: Mapping[str, StepType]) -> list[str]:
         "docs/prefect.md": (
             {described.get(word, word) for word in _functions()},
             shown,
-        ),
-        "docs/local.md": (
-            set(re.findall(r"^- \*\*(\w+)\*\*", _text("docs/local.md"), re.MULTILINE)),
-            {described.get(name, name) for name in modules} & types.keys(),
         ),
         "tests/definitions": (set(_defined()) - UNKNOWN_TYPES, shown),
     }
@@ -132,7 +128,6 @@ def test_removed_row_is_reported_where_the_type_remains() -> None:
         "README.md (on this machine) still has Training",
         "README.md still has Training",
         "backends/local/ still has Training",
-        "docs/local.md still has Training",
         "docs/prefect.md still has Training",
         "formats/airflow/provider/config_operators.py still has Training",
         "steps/ still has Training",
@@ -164,6 +159,7 @@ def test_modules_are_named_after_their_step_types() -> None:
     }
     assert _modules(steps, "") - helpers == described
     assert all(local_job_type(kind).kind == kind for kind in LOCAL_KINDS)
+    assert [kind for kind in LOCAL_KINDS if STEP_TYPES[kind].needs_aws] == []
 
 
 def test_runnable_types_have_a_module_or_create_nothing() -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from sagebridge.model.code_steps import CarriedStep
 from sagebridge.model.display import shown
+from sagebridge.model.local_differences import refusals
 from sagebridge.model.pipeline import Pipeline, Step, walk
 from sagebridge.model.step_types import STEP_TYPES, UNPUBLISHED
 
@@ -28,12 +29,20 @@ def why_not_runnable(step: Step) -> str | None:
     return None
 
 
-def why_not_local(step: Step) -> str | None:
-    """The reason why a step cannot run on this machine, as above; None if it can."""
+def why_not_local(step: Step) -> list[str]:
+    """The reasons why a step cannot run on this machine, as above; empty if it can."""
     row = STEP_TYPES.get(step.type)
-    if isinstance(step, CarriedStep) or row is None or not row.needs_aws:
-        return None
-    return f"steps of type {step.type} on this machine, as they need AWS (step {step.name!r})"
+    if isinstance(step, CarriedStep) or row is None:
+        return []
+    if row.needs_aws:
+        return [
+            f"steps of type {step.type} on this machine, as {row.needs_aws} (step {step.name!r})"
+        ]
+    arguments = step.arguments if isinstance(step.arguments, Mapping) else {}
+    return [
+        f"step {step.name!r} on this machine: {what}"
+        for what in refusals(step.type, {**step.extra, **arguments})
+    ]
 
 
 def why_pipeline_not_runnable(
@@ -46,11 +55,9 @@ def why_pipeline_not_runnable(
     after jobs that cost money.
     """
     steps = list(walk(pipeline))
-    reasons = [
-        *(why_not_runnable(step) for step in steps),
-        *(why_not_local(step) for step in steps if is_local(step.name)),
-    ]
-    return ", ".join(filter(None, reasons)) or None
+    reasons = [why for step in steps if (why := why_not_runnable(step)) is not None]
+    reasons += [why for step in steps if is_local(step.name) for why in why_not_local(step)]
+    return "; ".join(reasons) or None
 
 
 def warning(pipeline: Pipeline) -> str | None:

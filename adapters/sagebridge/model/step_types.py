@@ -62,7 +62,9 @@ class StepType:
         limits: what AWS or sagebridge limits, one sentence part each, for the docs.
         answered: whether another program ends the step; outside SageMaker it answers differently.
         runs: whether ``sagebridge_operators/steps/`` can run it.
-        local: whether its jobs and resources can be created on this machine, too.
+        local: whether its jobs and resources can be created on this machine, too;
+            ``local_differences.py`` has what they do otherwise there.
+        needs_aws: the reason why its steps run only on AWS; empty if they run on this machine, too.
         has_operator: if False, DAGs and flows declare the step with ``StepOperator`` and ``step``.
     """
 
@@ -95,6 +97,7 @@ class StepType:
     answered: bool = False
     runs: bool = True
     local: bool = False
+    needs_aws: str = ""
     has_operator: bool = True
 
     def __post_init__(self) -> None:
@@ -104,14 +107,11 @@ class StepType:
             defaults["filled_in"] = (f"{self.resource}Name",)
             if not self.check_types:  # its properties are not those of its job
                 defaults["outputs"] = (f"sagemaker:Describe{self.resource}",)
+        if not self.local and self.makes != "nothing":
+            defaults["needs_aws"] = "they need AWS"
         for name, value in defaults.items():
             if not getattr(self, name):
                 object.__setattr__(self, name, value)
-
-    @property
-    def needs_aws(self) -> bool:
-        """Whether its steps can only run on AWS."""
-        return not self.local and self.makes != "nothing"
 
     @property
     def retried(self) -> tuple[str, ...]:
@@ -226,6 +226,7 @@ _ROWS = (
         synthetic=("BestCandidateProperties",),
         limits=("only the mode ENSEMBLING",),
         results={"best candidate": "BestCandidate.CandidateName"},
+        needs_aws="AWS trains and compares the candidates with its own algorithms",
     ),
     StepType(
         name="Job",
@@ -234,6 +235,7 @@ _ROWS = (
         cached_by=("JobCategory", "JobConfigDocument", "JobConfigSchemaVersion"),
         json_documents=("JobConfigDocument",),
         resource="Job",
+        needs_aws="they need a service of AWS that runs the job, such as its fine-tuning of models",
     ),
     StepType(
         name="Model",
@@ -349,6 +351,7 @@ _ROWS = (
         outputs=("emr:DescribeStep/Step",),
         synthetic=("ClusterId",),
         limits=("at most 256 pending steps on a cluster",),
+        needs_aws="they need Amazon EMR",
     ),
     StepType(
         name="EMRServerless",
@@ -361,6 +364,7 @@ _ROWS = (
             "JobConfig": "emr-serverless:StartJobRun",
         },
         filled_in=("applicationId", "executionRoleArn"),
+        needs_aws="they need Amazon EMR Serverless",
     ),
     StepType(
         name="Endpoint",
@@ -397,6 +401,7 @@ _ROWS = (
         makes="resource",
         results={"inference component": "InferenceComponentArn"},
         resource="InferenceComponent",
+        needs_aws="they need instances of an AWS endpoint",
     ),
     StepType(
         name="Lineage",

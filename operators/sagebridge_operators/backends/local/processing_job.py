@@ -7,7 +7,7 @@ from typing import Any
 from sagebridge_operators.backends.local.container import run as run_container
 from sagebridge_operators.backends.local.data_transfer import fetch_source, gunzip
 from sagebridge_operators.backends.local.local_job_type import DAY, LocalJobType
-from sagebridge_operators.backends.local.resource_config import note_instances, resource_config
+from sagebridge_operators.backends.local.resource_config import resource_config
 from sagebridge_operators.backends.local.supervised_job import Job, JobFailed, Outcome, shorten
 from sagebridge_operators.backends.local.uploads import upload, upload_tree
 
@@ -28,13 +28,6 @@ def run(job: Job) -> Outcome:
     """
     request = job.request
     application = request["AppSpecification"]
-    command = application.get("ContainerEntrypoint") or []
-    if not command:
-        raise JobFailed(
-            f"ClientError: image {application['ImageUri']} has no ContainerEntrypoint, which the "
-            "local backend requires, as it does not run images"
-        )
-    note_instances(job, request["ProcessingResources"]["ClusterConfig"])
     for source in request.get("ProcessingInputs", []):
         _fetch(job, source)
     outputs = _outputs(job)
@@ -48,7 +41,7 @@ def run(job: Job) -> Outcome:
     limit = request.get("StoppingCondition", {}).get("MaxRuntimeInSeconds")
     end = run_container(
         job,
-        [*command, *application.get("ContainerArguments", [])],
+        [*application["ContainerEntrypoint"], *application.get("ContainerArguments", [])],
         request.get("Environment", {}),
         limit,
     )
@@ -74,15 +67,9 @@ def run(job: Job) -> Outcome:
 
 def _fetch(job: Job, source: dict[str, Any]) -> None:
     name = source["InputName"]
-    if "S3Input" not in source:
-        raise JobFailed(f"ClientError: input {name!r}: the local backend supports only S3Input")
     if source.get("AppManaged"):
         return
     s3 = source["S3Input"]
-    if s3.get("S3InputMode", "File") != "File":
-        raise JobFailed(
-            f"ClientError: input {name!r}: the local backend supports only S3InputMode File"
-        )
     if "LocalPath" not in s3:
         raise JobFailed(f"ClientError: input {name!r} has no LocalPath")
     target = job.host_path(s3["LocalPath"])
@@ -97,10 +84,6 @@ def _outputs(job: Job) -> list[tuple[Any, str]]:
     found = []
     for output in job.request.get("ProcessingOutputConfig", {}).get("Outputs", []):
         name = output["OutputName"]
-        if "S3Output" not in output:
-            raise JobFailed(
-                f"ClientError: output {name!r}: the local backend supports only S3Output"
-            )
         if output.get("AppManaged"):
             continue
         s3 = output["S3Output"]
@@ -108,8 +91,6 @@ def _outputs(job: Job) -> list[tuple[Any, str]]:
             raise JobFailed(f"ClientError: output {name!r} has no LocalPath")
         folder = job.host_path(s3["LocalPath"])
         folder.mkdir(parents=True, exist_ok=True)
-        if s3.get("S3UploadMode") == "Continuous":
-            job.note(f"output {name!r}: Continuous upload runs only at the end of a local job")
         found.append((folder, s3["S3Uri"]))
     return found
 

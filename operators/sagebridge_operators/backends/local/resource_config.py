@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sagebridge_operators.backends.local.supervised_job import Job
-
 HOST = "algo-1"
 INTERFACE = "lo"
 
@@ -28,11 +26,3 @@ def resource_config(cluster: Mapping[str, Any]) -> dict[str, Any]:
 def instance_type(cluster: Mapping[str, Any]) -> str:
     groups = cluster.get("InstanceGroups") or [cluster]
     return str(groups[0].get("InstanceType", "local"))
-
-
-def note_instances(job: Job, cluster: Mapping[str, Any]) -> None:
-    """Log a warning if a job requests more than the one instance that it gets."""
-    groups = cluster.get("InstanceGroups") or [cluster]
-    count = sum(int(group.get("InstanceCount", 1)) for group in groups)
-    if count > 1:
-        job.note(f"{count} instances requested; a local job runs on one, with all of the data")

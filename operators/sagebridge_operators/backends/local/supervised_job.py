@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from sagebridge.errors import SagebridgeError
+from sagebridge.model.local_differences import notes, refusals
 from sagebridge_operators.backends.local.database import Records
 from sagebridge_operators.backends.local.local_job_type import local_job_type
 from sagebridge_operators.backends.local.store import FolderStore
@@ -132,6 +133,17 @@ class Job:
         """Add a line from sagebridge to the job's log."""
         with self.log.open("a", encoding="utf-8") as log:
             log.write(f"sagebridge: {line}\n")
+
+    def note_differences(self) -> None:
+        """Log what this machine does otherwise than AWS for the job.
+
+        Raises:
+            JobFailed: it cannot do what the request asks for.
+        """
+        if refused := list(refusals(self.kind, self.request)):
+            raise JobFailed(f"ClientError: not on this machine: {'; '.join(refused)}")
+        for line in notes(self.kind, self.request):
+            self.note(line)
 
     def tail(self, lines: int = 8) -> str:
         """The last lines of the log, without those from sagebridge."""

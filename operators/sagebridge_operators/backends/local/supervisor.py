@@ -190,6 +190,7 @@ def _supervise(home: Path, kind: str, name: str, base: Path, records: Records) -
 
 def _outcome(job: Job) -> Outcome:
     try:
+        job.note_differences()
         return local_job_type(job.kind).run(job)
     except JobFailed as failure:
         return failure.outcome

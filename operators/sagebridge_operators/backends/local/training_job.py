@@ -20,7 +20,7 @@ from sagebridge_operators.backends.local.data_transfer import (
     gunzip,
 )
 from sagebridge_operators.backends.local.local_job_type import DAY, LocalJobType
-from sagebridge_operators.backends.local.resource_config import note_instances, resource_config
+from sagebridge_operators.backends.local.resource_config import resource_config
 from sagebridge_operators.backends.local.supervised_job import Job, JobFailed, Outcome, image_parts
 from sagebridge_operators.backends.local.uploads import upload, upload_archive, upload_tree
 
@@ -48,7 +48,6 @@ def run(job: Job) -> Outcome:
         JobFailed: it could not start, or an artifact could not be uploaded.
     """
     request = job.request
-    note_instances(job, request.get("ResourceConfig", {}))
     hyperparameters = dict(request.get("HyperParameters", {}))
     resources = resource_config(request.get("ResourceConfig", {}))
     channels = _channels(request)
@@ -117,19 +116,6 @@ def _channels(request: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 def _fetch(job: Job, channel: Mapping[str, Any]) -> None:
     name = channel["ChannelName"]
-    if "S3DataSource" not in channel.get("DataSource", {}):
-        raise JobFailed(
-            f"ClientError: channel {name!r}: the local backend supports only S3DataSource"
-        )
-    mode = channel.get("InputMode") or job.request["AlgorithmSpecification"].get(
-        "TrainingInputMode", "File"
-    )
-    if mode == "Pipe":
-        raise JobFailed(
-            f"ClientError: channel {name!r}: the local backend does not support Pipe mode"
-        )
-    if mode == "FastFile":
-        job.note(f"channel {name!r}: FastFile becomes File; all objects are copied first")
     folder = job.host_path(f"/opt/ml/input/data/{name}")
     folder.mkdir(parents=True, exist_ok=True)
     files = fetch_source(job, name, channel["DataSource"]["S3DataSource"], folder)
@@ -150,7 +136,7 @@ def _checkpoints(job: Job) -> tuple[Path, str] | None:
 
 def _program(job: Job, hyperparameters: Mapping[str, Any]) -> Program:
     specification = job.request["AlgorithmSpecification"]
-    image = specification.get("TrainingImage") or specification.get("AlgorithmName", "")
+    image = specification.get("TrainingImage", "")
     if entrypoint := specification.get("ContainerEntrypoint"):
         return Program([*entrypoint, *specification.get("ContainerArguments", [])], {})
     variables = job.request.get("Environment", {})
@@ -168,14 +154,10 @@ def _program(job: Job, hyperparameters: Mapping[str, Any]) -> Program:
         command = script_mode.with_requirements(job, code, command)
         return Program(command, {"PYTHONPATH": code}, code)
     repository, tag = image_parts(image)
-    if "xgboost" in repository:
-        command = ["python", "-m", XGBOOST, "train", _model_format(tag)]
-        return Program(command, {}, built_in=True)
-    raise JobFailed(
-        f"ClientError: the local backend cannot run the image {image}: a training job needs "
-        "AlgorithmSpecification.ContainerEntrypoint, the hyperparameter sagemaker_program (script "
-        "mode), or an xgboost image"
-    )
+    if "xgboost" not in repository:
+        raise JobFailed("ClientError: AlgorithmSpecification has no TrainingImage")
+    command = ["python", "-m", XGBOOST, "train", _model_format(tag)]
+    return Program(command, {}, built_in=True)
 
 
 def _model_format(tag: str) -> str:

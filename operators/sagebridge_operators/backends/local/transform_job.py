@@ -17,7 +17,6 @@ from sagebridge_operators.backends.local.data_transfer import (
 from sagebridge_operators.backends.local.database import Records
 from sagebridge_operators.backends.local.inference import PLAN
 from sagebridge_operators.backends.local.local_job_type import LocalJobType
-from sagebridge_operators.backends.local.resource_config import note_instances
 from sagebridge_operators.backends.local.supervised_job import Job, JobFailed, Outcome, image_parts
 from sagebridge_operators.backends.local.uploads import upload, upload_tree
 
@@ -35,7 +34,6 @@ def run(job: Job) -> Outcome:
         JobFailed: it could not start, or a result could not be uploaded.
     """
     request = job.request
-    note_instances(job, request["TransformResources"])
     container = _container(job)
     _fetch_model(job, container)
     variables = dict(container.get("Environment", {})) | dict(request.get("Environment", {}))
@@ -130,8 +128,6 @@ def _plan(job: Job, program: str, code: str) -> dict[str, Any]:
     request = job.request
     source, output = request["TransformInput"], request["TransformOutput"]
     split = source.get("SplitType", "None")
-    if split not in {"None", "Line"}:
-        raise JobFailed(f"ClientError: the local backend does not support SplitType {split}")
     folder = job.host_path("/opt/ml/input/data")
     folder.mkdir(parents=True, exist_ok=True)
     files = fetch_source(job, "TransformInput", source["DataSource"]["S3DataSource"], folder)

@@ -1,0 +1,325 @@
+"""What steps do on this machine that AWS does otherwise: one row per difference.
+
+The check before the first job, the log of a job and docs/local.md read this table. Types that
+cannot run here at all have the reason in the table of step types (``needs_aws``).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+def _any(value: object) -> bool:
+    return value not in (None, False, "", [], {})
+
+
+def one_of(*values: object) -> Callable[[object], bool]:
+    """Whether a field has one of these values."""
+    return lambda value: value in values
+
+
+def more_than(most: float) -> Callable[[object], bool]:
+    """Whether a field is a larger number."""
+    return lambda value: isinstance(value, int | float) and value > most
+
+
+def lacks(pattern: str) -> Callable[[object], bool]:
+    """Whether a field is a string that a regular expression does not match."""
+    return lambda value: isinstance(value, str) and re.search(pattern, value) is None
+
+
+def without(key: str) -> Callable[[object], bool]:
+    """Whether a field is an object without this key."""
+    return lambda value: isinstance(value, Mapping) and key not in value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """One difference between a step on this machine and on AWS.
+
+    Attributes:
+        types: the step types.
+        field: the path of the field of the request, or of the key next to ``Arguments``, that has
+            the difference, such as ``Outputs[].S3Output.S3UploadMode``.
+        applies: whether a value of the field has it; default: any value except False.
+        unless: paths of fields that remove the difference.
+        shown: the condition in the docs; default: the field.
+        here: what happens on this machine; for a refused step, what is not supported.
+        refused: whether the step cannot run here. It is found before the first job, unless the
+            value is known only at run time; then the job fails.
+    """
+
+    types: tuple[str, ...]
+    field: str
+    applies: Callable[[object], bool] = _any
+    unless: tuple[str, ...] = ()
+    shown: str = ""
+    here: str
+    refused: bool = False
+
+    def places(self, request: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
+        """The fields of a request with this difference: path and value."""
+        if not any(True for path in self.unless for _ in _values(request, path)):
+            for place, value in _values(request, self.field):
+                if _is_plain(value) and self.applies(value):
+                    yield place, value
+
+
+_HERE = (
+    "no effect: a job has the permissions of your user, the cores and the memory of this machine, "
+    "and the Python and packages of the engine's environment"
+)
+_SCRIPT = (
+    "AlgorithmSpecification.ContainerEntrypoint",
+    "HyperParameters.sagemaker_program",
+    "Environment.SAGEMAKER_PROGRAM",
+)
+_ONE = "one instance, which gets all of the data"
+_NETWORK = "no effect: the job has the network of this machine"
+_KEYS = "no effect: data is not encrypted, and only your user can enter the working folder"
+_UNSUPPORTED = "not supported"
+
+DIFFERENCES: tuple[Difference, ...] = (
+    Difference(
+        types=("Processing",),
+        field="AppSpecification.ImageUri",
+        unless=("AppSpecification.ContainerEntrypoint",),
+        shown="no `AppSpecification.ContainerEntrypoint`",
+        here="images are not run, so the job needs a ContainerEntrypoint",
+        refused=True,
+    ),
+    Difference(
+        types=("Training",),
+        field="AlgorithmSpecification.TrainingImage",
+        applies=lacks("xgboost[^/]*$"),
+        unless=_SCRIPT,
+        shown="an image other than XGBoost, without a script",
+        here=(
+            "images are not run, so the job needs a ContainerEntrypoint, the hyperparameter "
+            "sagemaker_program (script mode) or an xgboost image"
+        ),
+        refused=True,
+    ),
+    Difference(
+        types=("Training",),
+        field="AlgorithmSpecification.AlgorithmName",
+        unless=_SCRIPT,
+        here="algorithms of the marketplace are not supported",
+        refused=True,
+    ),
+    Difference(
+        types=("Training",),
+        field="InputDataConfig[].DataSource",
+        applies=without("S3DataSource"),
+        shown="`InputDataConfig[].DataSource.FileSystemDataSource`",
+        here="only S3DataSource is supported",
+        refused=True,
+    ),
+    Difference(
+        types=("Training",),
+        field="InputDataConfig[].InputMode",
+        applies=one_of("Pipe"),
+        shown="`InputMode` Pipe",
+        here="Pipe mode is not supported; use File",
+        refused=True,
+    ),
+    Difference(
+        types=("Training",),
+        field="AlgorithmSpecification.TrainingInputMode",
+        applies=one_of("Pipe"),
+        unless=("InputDataConfig[].InputMode",),
+        shown="`TrainingInputMode` Pipe",
+        here="Pipe mode is not supported; use File",
+        refused=True,
+    ),
+    Difference(
+        types=("Training",),
+        field="InputDataConfig[].DataSource.S3DataSource.S3DataType",
+        applies=one_of("AugmentedManifestFile", "Converse"),
+        shown="`S3DataType` AugmentedManifestFile or Converse",
+        here=_UNSUPPORTED,
+        refused=True,
+    ),
+    Difference(
+        types=("Processing",),
+        field="ProcessingInputs[]",
+        applies=without("S3Input"),
+        shown="`ProcessingInputs[].DatasetDefinition`",
+        here="queries of Athena and Redshift are not supported",
+        refused=True,
+    ),
+    Difference(
+        types=("Processing",),
+        field="ProcessingInputs[].S3Input.S3InputMode",
+        applies=one_of("Pipe"),
+        shown="`S3InputMode` Pipe",
+        here="Pipe mode is not supported; use File",
+        refused=True,
+    ),
+    *(
+        Difference(
+            types=("Processing",),
+            field=field,
+            applies=lacks("^/opt/ml(/|$)"),
+            shown=f"`{field}` outside `/opt/ml`",
+            here="not under /opt/ml, the only private folder of a job",
+            refused=True,
+        )
+        for field in (
+            "ProcessingInputs[].S3Input.LocalPath",
+            "ProcessingOutputConfig.Outputs[].S3Output.LocalPath",
+        )
+    ),
+    Difference(
+        types=("Processing",),
+        field="ProcessingOutputConfig.Outputs[]",
+        applies=without("S3Output"),
+        shown="`ProcessingOutputConfig.Outputs[].FeatureStoreOutput`",
+        here="there is no feature store",
+        refused=True,
+    ),
+    Difference(
+        types=("Transform",),
+        field="TransformInput.SplitType",
+        applies=one_of("RecordIO", "TFRecord"),
+        shown="`SplitType` RecordIO or TFRecord",
+        here=_UNSUPPORTED,
+        refused=True,
+    ),
+    *(
+        Difference(types=types, field=field, shown="roles, images and instance types", here=_HERE)
+        for types, field in (
+            (("Processing", "Training"), "RoleArn"),
+            (("Processing",), "AppSpecification.ImageUri"),
+            (("Training",), "AlgorithmSpecification.TrainingImage"),
+            (("Processing",), "ProcessingResources.ClusterConfig.InstanceType"),
+            (("Training",), "ResourceConfig.InstanceType"),
+            (("Transform",), "TransformResources.InstanceType"),
+        )
+    ),
+    *(
+        Difference(
+            types=(type_,),
+            field=field,
+            applies=more_than(1),
+            shown="more than one instance",
+            here=_ONE,
+        )
+        for type_, field in (
+            ("Processing", "ProcessingResources.ClusterConfig.InstanceCount"),
+            ("Training", "ResourceConfig.InstanceCount"),
+            ("Training", "ResourceConfig.InstanceGroups[].InstanceCount"),
+            ("Transform", "TransformResources.InstanceCount"),
+        )
+    ),
+    Difference(
+        types=("Training",),
+        field="InputDataConfig[].InputMode",
+        applies=one_of("FastFile"),
+        shown="`InputMode` FastFile",
+        here="all objects are copied before the job starts, as with File",
+    ),
+    Difference(
+        types=("Processing",),
+        field="ProcessingOutputConfig.Outputs[].S3Output.S3UploadMode",
+        applies=one_of("Continuous"),
+        shown="`S3UploadMode` Continuous",
+        here="uploaded at the end of the job",
+    ),
+    Difference(
+        types=("Training",),
+        field="CheckpointConfig.S3Uri",
+        here="checkpoints are uploaded at the end of the job",
+    ),
+    Difference(
+        types=("Training",),
+        field="EnableManagedSpotTraining",
+        here="no effect: the job is never interrupted",
+    ),
+    *(
+        Difference(types=("Training",), field=field, here="no effect: nothing is collected")
+        for field in ("DebugRuleConfigurations", "ProfilerRuleConfigurations")
+    ),
+    Difference(
+        types=("Transform",),
+        field="DataCaptureConfig",
+        here="no effect: nothing is captured",
+    ),
+    *(
+        Difference(
+            types=types,
+            field=field,
+            shown="`VpcConfig`, `EnableNetworkIsolation`",
+            here=_NETWORK,
+        )
+        for types, field in (
+            (("Processing",), "NetworkConfig.EnableNetworkIsolation"),
+            (("Processing",), "NetworkConfig.VpcConfig"),
+            (("Training", "Model"), "EnableNetworkIsolation"),
+            (("Training", "Model"), "VpcConfig"),
+        )
+    ),
+    *(
+        Difference(types=(type_,), field=field, shown="KMS keys", here=_KEYS)
+        for type_, field in (
+            ("Processing", "ProcessingOutputConfig.KmsKeyId"),
+            ("Processing", "ProcessingResources.ClusterConfig.VolumeKmsKeyId"),
+            ("Training", "OutputDataConfig.KmsKeyId"),
+            ("Training", "ResourceConfig.VolumeKmsKeyId"),
+            ("Transform", "TransformOutput.KmsKeyId"),
+            ("Transform", "TransformResources.VolumeKmsKeyId"),
+        )
+    ),
+)
+
+
+def refusals(type_: str, request: Mapping[str, Any]) -> Iterator[str]:
+    """What of a request this machine cannot do, each with the field; empty if it can run."""
+    for difference, place, value in _found(type_, request):
+        if difference.refused:
+            shown = f" {value!r}" if isinstance(value, str) else ""
+            yield f"{place}{shown}: {difference.here}"
+
+
+def notes(type_: str, request: Mapping[str, Any]) -> list[str]:
+    """What this machine does otherwise for a request, one line per difference."""
+    lines: dict[str, list[str]] = {}
+    for difference, place, value in _found(type_, request):
+        if not difference.refused:
+            number = f" {value}" if isinstance(value, int) and value is not True else ""
+            lines.setdefault(difference.here, []).append(place + number)
+    return [f"{', '.join(places)}: {here}" for here, places in lines.items()]
+
+
+def _found(type_: str, request: Mapping[str, Any]) -> Iterator[tuple[Difference, str, object]]:
+    for difference in DIFFERENCES:
+        if type_ in difference.types:
+            for place, value in difference.places(request):
+                yield difference, place, value
+
+
+def _values(value: object, path: str, place: str = "") -> Iterator[tuple[str, object]]:
+    """The values at a path with ``[]`` for each item of a list; expressions are values, too."""
+    if not path or not _is_plain(value):
+        yield place, value
+        return
+    key, _, rest = path.partition(".")
+    name, brackets, _ = key.partition("[]")
+    if not isinstance(value, Mapping) or name not in value:
+        return
+    below, inner = value[name], f"{place}.{name}".lstrip(".")
+    if not brackets:
+        yield from _values(below, rest, inner)
+    elif isinstance(below, Sequence) and not isinstance(below, str):
+        for number, item in enumerate(below):
+            yield from _values(item, rest, f"{inner}[{number}]")
+    elif not _is_plain(below):
+        yield inner, below
+
+
+def _is_plain(value: object) -> bool:
+    """Whether a value is JSON, not an expression whose value is known only at run time."""
+    return value is None or isinstance(value, str | int | float | Mapping | Sequence)
