@@ -248,6 +248,12 @@ DIFFERENCES: tuple[Difference, ...] = (
         field="DataCaptureConfig",
         here="no effect: nothing is captured",
     ),
+    Difference(
+        types=("Lineage",),
+        field="Associations[]",
+        shown="lineage of jobs",
+        here="only the entities of Lineage steps are recorded; an ARN of AWS is kept as it is",
+    ),
     *(
         Difference(
             types=types,

@@ -415,6 +415,7 @@ _ROWS = (
         },
         synthetic=("ActionArns", "ArtifactArns", "ContextArns", "Associations"),
         limits=("at most 5 actions, artifacts and contexts each, and 10 associations",),
+        local=True,
     ),
     StepType(
         name="Cleanup",

@@ -19,6 +19,7 @@ from sagebridge.errors import SagebridgeError
 from sagebridge_operators.backends.local.api import CANNOT_STORE, REGION, Answer, ApiError, Request
 from sagebridge_operators.backends.local.database import Records
 from sagebridge_operators.backends.local.job_api import Jobs
+from sagebridge_operators.backends.local.lineage_records import Lineage
 from sagebridge_operators.backends.local.model_registry import Registry
 from sagebridge_operators.backends.local.s3 import S3
 from sagebridge_operators.backends.local.store import FolderStore
@@ -40,6 +41,7 @@ class SageMaker:
         self._operations = {
             **Jobs(home, base, region, records).operations(),
             **Registry(region, records).operations(),
+            **Lineage(region, records).operations(),
         }
 
     def call(self, operation: str, request: Mapping[str, Any]) -> dict[str, Any]:
