@@ -237,6 +237,7 @@ def test_every_definition_in_the_folder_is_a_dag(api: httpx.Client) -> None:
     assert api.get("/importErrors").raise_for_status().json()["import_errors"] == []
 
 
+@pytest.mark.airflow31
 def test_example_dag_runs_from_the_trigger_form(desk: Desk, api: httpx.Client) -> None:
     pipelines = REPOSITORY / "pipelines" / "abalone"
     maker = [sys.executable, str(pipelines / "sample_data.py"), str(desk.folder / "sample")]
