@@ -64,6 +64,7 @@ test-prefect:
 	    tests/formats/prefect/test_tracer.py tests/formats/prefect/test_traced_statements.py \
 	    tests/formats/prefect/test_constructs.py \
 	    tests/formats/prefect/test_import_inputs.py \
+	    tests/formats/prefect/test_pipeline_flow.py \
 	    tests/formats/prefect/test_printed_output.py \
 	    tests/formats/prefect/test_run_time_values.py \
 	    tests/commands tests/launch tests/e2e

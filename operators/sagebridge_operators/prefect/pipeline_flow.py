@@ -53,8 +53,8 @@ def pipeline_flow(
         pipeline: a file with a definition or a CreatePipeline request, relative to the file that
             calls this function; a :class:`sagebridge.Pipeline`; or a pipeline of the SageMaker SDK.
         name: default: the name of the pipeline or of its file.
-        more: arguments of ``begin``, such as ``backend`` and ``aws_credentials``, and options of
-            ``@flow``, such as ``retries``.
+        more: arguments of ``begin``, such as ``backend`` and ``retries`` (of the steps), and
+            options of ``@flow``, such as ``timeout_seconds``.
 
     Raises UsageError for a definition with errors.
     """
@@ -91,6 +91,8 @@ def pipeline_flow(
     hints = {one.name: _hint(one) for one in arguments}
     signature = inspect.Signature([_parameter(one, hints[one.name]) for one in arguments])
     vars(run)["__signature__"] = signature
+    # The reader of flow files finds it (formats/prefect/recording/pipeline_subflow.py).
+    vars(run)["sagebridge_pipeline"] = read
     run.__annotations__ = hints
     hooks = {"on_cancellation": [stop_jobs], "on_crashed": [stop_jobs]}
     return Flow(run, **{"name": flow_name, **hooks, **more})

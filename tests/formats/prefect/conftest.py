@@ -24,6 +24,7 @@ collect_ignore = (
     else [
         "test_constructs.py",
         "test_import_inputs.py",
+        "test_pipeline_flow.py",
         "test_printed_output.py",
         "test_run_time_values.py",
         "test_traced_statements.py",

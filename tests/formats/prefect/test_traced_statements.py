@@ -397,3 +397,9 @@ def test_combined_test_is_one_condition(traced: TraceFlow) -> None:
     pipeline, losses = traced(body, "x: str, n: int = 1, flag: bool = False")
     assert losses == ()
     assert shape(pipeline) == [["Condition", ["one"], ["two"]]]
+
+
+def test_wrong_argument_of_a_subflow_is_a_loss(traced: TraceFlow) -> None:
+    before = "@flow\ndef inner(y: str):\n    one(y)\n\n"
+    _, losses = traced("one(x)\ninner(z=x)", before=before)
+    assert [loss.what.partition(":")[0] for loss in losses] == ["inner()"]

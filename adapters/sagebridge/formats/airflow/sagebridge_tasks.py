@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
+from sagebridge.authoring.step_outputs import output_property
 from sagebridge.formats.airflow.task_values import (
     RETURN_VALUE,
     Fallback,
@@ -12,11 +12,9 @@ from sagebridge.formats.airflow.task_values import (
     Part,
     RunTimeValue,
     Values,
-    tokens_of,
 )
-from sagebridge.model.expressions import Get, Member, Template
+from sagebridge.model.expressions import Template
 from sagebridge.model.pipeline import Step
-from sagebridge.model.step_types import STEP_TYPES
 from sagebridge.model.values import Value
 
 
@@ -36,31 +34,11 @@ def step_of(task: Any, values: Values, fallback: Fallback) -> Step:
 
 def output_of(step: Step) -> Output:
     """The XComs of a sagebridge operator that are properties of its step."""
-    row = STEP_TYPES.get(step.type)
-    resource = row.resource if row is not None else ""
-    known = dict(_PROPERTIES.get(step.type, {}))
-    if resource:
-        known |= {"job_name": (f"{resource}Name",), "job_arn": (f"{resource}Arn",)}
 
     def output(key: str, path: tuple[Part, ...]) -> Value:
-        keys = path if key == RETURN_VALUE else (key, *path)
-        match keys:
-            case ("outputs", str(name)) if step.type == "Processing":
-                members: tuple[Part, ...] = (*_OUTPUTS, name, "S3Output", "S3Uri")
-            case (str(name),) if name in known:
-                members = known[name]
-            case _:
-                raise RunTimeValue("xcom", "an output that is not a property of the step")
-        return Get("Steps", (Member(step.name), *tokens_of({}, members)))
+        found = output_property(step, path if key == RETURN_VALUE else (key, *path))
+        if found is None:
+            raise RunTimeValue("xcom", "an output that is not a property of the step")
+        return found
 
     return output
-
-
-_PROPERTIES: Mapping[str, Mapping[str, tuple[Part, ...]]] = {
-    "Training": {"model_artifact": ("ModelArtifacts", "S3ModelArtifacts")},
-    "Transform": {"output": ("TransformOutput", "S3OutputPath")},
-    "Model": {"model_name": ("ModelName",)},
-    "RegisterModel": {"model_package_arn": ("ModelPackageArn",)},
-    "Condition": {"outcome": ("Outcome",)},
-}
-_OUTPUTS = ("ProcessingOutputConfig", "Outputs")

@@ -6,15 +6,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from sagebridge.errors import FlowError, ModelTypeError, PythonFileError
+from sagebridge.formats.prefect import flow_options
 from sagebridge.formats.prefect.prefect_answers import Answers
+from sagebridge.formats.prefect.recording.pipeline_subflow import is_pipeline_flow, pipeline_of
+from sagebridge.formats.prefect.recording.step_recorder import TARGET
+from sagebridge.formats.prefect.source.statements import set_names
 from sagebridge.formats.prefect.source.user_file import UserFile
 from sagebridge.formats.prefect.source.user_module import execute_module
 from sagebridge.formats.prefect.tracing.flow_trace import FlowTrace
+from sagebridge.formats.python.engine_losses import Unsupported
 from sagebridge.formats.python.file_readings import too_deep
 from sagebridge.formats.python.import_process import (
     Answer,
@@ -49,22 +55,31 @@ def _read(path: Path) -> list[Answer]:
     _ANSWERS.line = file.line
     try:
         execute_module(file)
+        flows = _all_flows(module)
+        own = sorted((one for one in flows if _is_in(one, path)), key=_line)
         with strings_forbidden():
             return [
-                _describe_flow(flow, file) | {"entry": _entry(module, flow)}
-                for flow in _flows(module, path)
+                _describe_flow(flow, file) | {"entry": _entry(module, flow)} for flow in own
+            ] or [
+                _describe_pipeline(flow, _entry(module, flow), file)
+                for flow in filter(is_pipeline_flow, flows)
             ]
     except FlowError as error:
         raise PythonFileError(str(path), line_passed(error, path), str(error)) from None
 
 
-def _flows(module: ModuleType, path: Path) -> list[Any]:
-    """The flows of the file, in order."""
+def _all_flows(module: ModuleType) -> list[Any]:
+    """The flows that the variables of the file have, in order."""
     from prefect import Flow
 
-    found = {id(one): one for one in vars(module).values() if issubclass(type(one), Flow)}
-    own = [one for one in found.values() if one.fn.__code__.co_filename == str(path)]
-    return sorted(own, key=_line)
+    return list(
+        {id(one): one for one in vars(module).values() if issubclass(type(one), Flow)}.values()
+    )
+
+
+def _is_in(flow: Any, path: Path) -> bool:
+    """Whether the function of a flow is in the file."""
+    return bool(flow.fn.__code__.co_filename == str(path))
 
 
 def _line(flow: Any) -> int:
@@ -91,6 +106,24 @@ def _describe_flow(flow: Any, file: UserFile) -> Answer:
         **describe(flow.name, _line(flow), pipeline, losses, trace.lines),
         "own_tasks": trace.own_tasks,
         "arguments": [one.name for one in trace.arguments],
+    }
+
+
+def _describe_pipeline(flow: Any, entry: str, file: UserFile) -> Answer:
+    """The pipeline of a ``pipeline_flow`` in a file without other flows."""
+    pipeline, lost = pipeline_of(flow)
+    pipeline = replace(pipeline, engine=flow_options.flow_settings(flow))
+    line = next((one.lineno for one in file.tree.body if entry in set_names([one])), 1)
+    what = f"the flow: {', '.join(lost)} of all steps is not carried over"
+    own = [Unsupported("engine-option", "changed", what, "set it again")] if lost else []
+    losses = [
+        one.at(str(line), target=TARGET) for one in (*own, *flow_options.unsupported_options(flow))
+    ]
+    return {
+        **describe(flow.name, line, pipeline, losses, {}),
+        "entry": entry,
+        "own_tasks": [],
+        "arguments": list(flow.parameters.properties),
     }
 
 

@@ -110,6 +110,11 @@ class TracedBuilder(PipelineBuilder):
         handle = self.for_each_handle if isinstance(step, ForEachStep) else self.step_handle
         return handle(step.name, self)
 
+    def finish(self) -> None:
+        """The steps have ended: what the flow runs later comes after them."""
+        own = (one.name for one in self.trace.state.nodes if one.name in self.steps)
+        self.trace.state.ended.update(dict.fromkeys(own))
+
     @contextmanager
     def block(self, step: str, field: str) -> Iterator[None]:
         with self.trace.block(step, field):

@@ -14,7 +14,7 @@ from sagebridge.authoring.flow_signature import (
 )
 from sagebridge.authoring.pipeline_builder import CURRENT
 from sagebridge.formats.prefect import flow_options
-from sagebridge.formats.prefect.recording import code_steps
+from sagebridge.formats.prefect.recording import code_steps, pipeline_subflow
 from sagebridge.formats.prefect.recording.carried_limits import lost_limits
 from sagebridge.formats.prefect.recording.code_recorder import CodeRecorder, dependencies_of
 from sagebridge.formats.prefect.recording.code_steps import Frame
@@ -172,7 +172,8 @@ class FlowTrace(CodeRecorder):
 
     def subflow(self, flow: Any, arguments: Sequence[Any], named: Mapping[str, Any]) -> Any:
         """A call of a flow: its steps are a group."""
-        if self.file.definition(flow.fn) is None:
+        of_pipeline = pipeline_subflow.is_pipeline_flow(flow)
+        if not of_pipeline and self.file.definition(flow.fn) is None:
             raise NotFollowed(self.line(), f"the subflow {flow.name!r} is in another file")
         what = f"subflow {shown(flow.name)}: its steps become steps of this flow"
         self.report("subflow", "info", what)
@@ -186,6 +187,8 @@ class FlowTrace(CodeRecorder):
         self.state.names.add(name)
         self.groups.append(name)
         try:
+            if of_pipeline:
+                return pipeline_subflow.add_pipeline(self, flow, arguments, named)
             return self.interpreter.call_function(flow.fn, arguments, named)
         finally:
             self.groups.pop()

@@ -63,7 +63,11 @@ class Interpreter(Branches):
         assert definition is not None
         owner = getattr(function, "__self__", None)
         plain = getattr(function, "__func__", function)
-        given = inspect.signature(plain).bind(*([owner] if owner else []), *arguments, **named)
+        owners = [owner] if owner else []
+        try:
+            given = inspect.signature(plain).bind(*owners, *arguments, **named)
+        except TypeError as error:
+            raise NotFollowed(self.trace.line(), f"{definition.name}(): {error}") from None
         given.apply_defaults()
         frame = Frame({**plain.__globals__, **inspect.getclosurevars(plain).nonlocals}, definition)
         for name, value in given.arguments.items():
