@@ -31,6 +31,11 @@ def lacks(pattern: str) -> Callable[[object], bool]:
     return lambda value: isinstance(value, str) and re.search(pattern, value) is None
 
 
+def has(pattern: str) -> Callable[[object], bool]:
+    """Whether a field is a string that a regular expression matches."""
+    return lambda value: isinstance(value, str) and re.search(pattern, value) is not None
+
+
 def without(key: str) -> Callable[[object], bool]:
     """Whether a field is an object without this key."""
     return lambda value: isinstance(value, Mapping) and key not in value
@@ -68,6 +73,10 @@ class Difference:
                     yield place, value
 
 
+_PROCESSING = ("Processing", "ClarifyCheck", "QualityCheck")
+"""The types whose jobs are processing jobs."""
+_CHECKS = r"sagemaker-(model-monitor-analyzer|clarify-processing)[^/]*$"
+"""Images that have a program in ``backends/local/checks``."""
 _HERE = (
     "no effect: a job has the permissions of your user, the cores and the memory of this machine, "
     "and the Python and packages of the engine's environment"
@@ -84,8 +93,9 @@ _UNSUPPORTED = "not supported"
 
 DIFFERENCES: tuple[Difference, ...] = (
     Difference(
-        types=("Processing",),
+        types=_PROCESSING,
         field="AppSpecification.ImageUri",
+        applies=lacks(_CHECKS),
         unless=("AppSpecification.ContainerEntrypoint",),
         shown="no `AppSpecification.ContainerEntrypoint`",
         here="images are not run, so the job needs a ContainerEntrypoint",
@@ -144,7 +154,7 @@ DIFFERENCES: tuple[Difference, ...] = (
         refused=True,
     ),
     Difference(
-        types=("Processing",),
+        types=_PROCESSING,
         field="ProcessingInputs[]",
         applies=without("S3Input"),
         shown="`ProcessingInputs[].DatasetDefinition`",
@@ -152,7 +162,7 @@ DIFFERENCES: tuple[Difference, ...] = (
         refused=True,
     ),
     Difference(
-        types=("Processing",),
+        types=_PROCESSING,
         field="ProcessingInputs[].S3Input.S3InputMode",
         applies=one_of("Pipe"),
         shown="`S3InputMode` Pipe",
@@ -161,7 +171,7 @@ DIFFERENCES: tuple[Difference, ...] = (
     ),
     *(
         Difference(
-            types=("Processing",),
+            types=_PROCESSING,
             field=field,
             applies=lacks("^/opt/ml(/|$)"),
             shown=f"`{field}` outside `/opt/ml`",
@@ -174,11 +184,19 @@ DIFFERENCES: tuple[Difference, ...] = (
         )
     ),
     Difference(
-        types=("Processing",),
+        types=_PROCESSING,
         field="ProcessingOutputConfig.Outputs[]",
         applies=without("S3Output"),
         shown="`ProcessingOutputConfig.Outputs[].FeatureStoreOutput`",
         here="there is no feature store",
+        refused=True,
+    ),
+    Difference(
+        types=("ClarifyCheck",),
+        field="CheckType",
+        applies=one_of("MODEL_BIAS", "MODEL_EXPLAINABILITY"),
+        shown="`CheckType` MODEL_BIAS or MODEL_EXPLAINABILITY",
+        here="the analysis needs AWS, where it invokes the model on an endpoint",
         refused=True,
     ),
     Difference(
@@ -189,30 +207,45 @@ DIFFERENCES: tuple[Difference, ...] = (
         here=_UNSUPPORTED,
         refused=True,
     ),
+    Difference(
+        types=_PROCESSING,
+        field="AppSpecification.ImageUri",
+        applies=has(_CHECKS),
+        unless=("AppSpecification.ContainerEntrypoint",),
+        shown="images of Model Monitor and Clarify",
+        here="a program of sagebridge analyzes the data, and writes no KLL sketches and no report",
+    ),
+    Difference(
+        types=_PROCESSING,
+        field="Environment.publish_cloudwatch_metrics",
+        applies=one_of("Enabled"),
+        shown="`publish_cloudwatch_metrics`",
+        here="no effect: no metrics are published",
+    ),
     *(
         Difference(types=types, field=field, shown="roles, images and instance types", here=_HERE)
         for types, field in (
-            (("Processing", "Training"), "RoleArn"),
-            (("Processing",), "AppSpecification.ImageUri"),
+            ((*_PROCESSING, "Training"), "RoleArn"),
+            (_PROCESSING, "AppSpecification.ImageUri"),
             (("Training",), "AlgorithmSpecification.TrainingImage"),
-            (("Processing",), "ProcessingResources.ClusterConfig.InstanceType"),
+            (_PROCESSING, "ProcessingResources.ClusterConfig.InstanceType"),
             (("Training",), "ResourceConfig.InstanceType"),
             (("Transform",), "TransformResources.InstanceType"),
         )
     ),
     *(
         Difference(
-            types=(type_,),
+            types=types,
             field=field,
             applies=more_than(1),
             shown="more than one instance",
             here=_ONE,
         )
-        for type_, field in (
-            ("Processing", "ProcessingResources.ClusterConfig.InstanceCount"),
-            ("Training", "ResourceConfig.InstanceCount"),
-            ("Training", "ResourceConfig.InstanceGroups[].InstanceCount"),
-            ("Transform", "TransformResources.InstanceCount"),
+        for types, field in (
+            (_PROCESSING, "ProcessingResources.ClusterConfig.InstanceCount"),
+            (("Training",), "ResourceConfig.InstanceCount"),
+            (("Training",), "ResourceConfig.InstanceGroups[].InstanceCount"),
+            (("Transform",), "TransformResources.InstanceCount"),
         )
     ),
     Difference(
@@ -223,7 +256,7 @@ DIFFERENCES: tuple[Difference, ...] = (
         here="all objects are copied before the job starts, as with File",
     ),
     Difference(
-        types=("Processing",),
+        types=_PROCESSING,
         field="ProcessingOutputConfig.Outputs[].S3Output.S3UploadMode",
         applies=one_of("Continuous"),
         shown="`S3UploadMode` Continuous",
@@ -262,21 +295,21 @@ DIFFERENCES: tuple[Difference, ...] = (
             here=_NETWORK,
         )
         for types, field in (
-            (("Processing",), "NetworkConfig.EnableNetworkIsolation"),
-            (("Processing",), "NetworkConfig.VpcConfig"),
+            (_PROCESSING, "NetworkConfig.EnableNetworkIsolation"),
+            (_PROCESSING, "NetworkConfig.VpcConfig"),
             (("Training", "Model"), "EnableNetworkIsolation"),
             (("Training", "Model"), "VpcConfig"),
         )
     ),
     *(
-        Difference(types=(type_,), field=field, shown="KMS keys", here=_KEYS)
-        for type_, field in (
-            ("Processing", "ProcessingOutputConfig.KmsKeyId"),
-            ("Processing", "ProcessingResources.ClusterConfig.VolumeKmsKeyId"),
-            ("Training", "OutputDataConfig.KmsKeyId"),
-            ("Training", "ResourceConfig.VolumeKmsKeyId"),
-            ("Transform", "TransformOutput.KmsKeyId"),
-            ("Transform", "TransformResources.VolumeKmsKeyId"),
+        Difference(types=types, field=field, shown="KMS keys", here=_KEYS)
+        for types, field in (
+            (_PROCESSING, "ProcessingOutputConfig.KmsKeyId"),
+            (_PROCESSING, "ProcessingResources.ClusterConfig.VolumeKmsKeyId"),
+            (("Training",), "OutputDataConfig.KmsKeyId"),
+            (("Training",), "ResourceConfig.VolumeKmsKeyId"),
+            (("Transform",), "TransformOutput.KmsKeyId"),
+            (("Transform",), "TransformResources.VolumeKmsKeyId"),
         )
     ),
 )

@@ -324,6 +324,7 @@ _ROWS = (
             "`ProcessingOutputConfig` needs one output, or one named `analysis_result`",
             "only SHAP values are compared for MODEL_EXPLAINABILITY",
         ),
+        local=True,
     ),
     StepType(
         name="QualityCheck",
@@ -338,6 +339,7 @@ _ROWS = (
             "`ProcessingOutputConfig` needs one output, or one named `quality_check_output`",
             "the container must be Model Monitor's, which compares the baseline",
         ),
+        local=True,
     ),
     StepType(
         name="EMR",

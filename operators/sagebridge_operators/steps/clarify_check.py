@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -31,6 +32,7 @@ _Item = TypeVar("_Item")
 ANALYSIS, CONFIG = "analysis.json", "analysis_config"
 LEAST_NDCG = 0.9
 _BIAS = {"DATA_BIAS": "pre_training_bias_metrics", "MODEL_BIAS": "post_training_bias_metrics"}
+_UPPER_BOUND = re.compile(r"(?<=\d), [^,]+\]\Z")
 _BALANCED = {"DI": 1.0}
 """The value of a bias metric without bias, if it is not 0: disparate impact is a ratio."""
 
@@ -142,9 +144,10 @@ def _metrics(
     """The metrics of a section by facet, its value and name; None for one without a number."""
     for facet, groups in items(analysis, section, "facets"):
         for group in groups:
+            # The upper bound of an interval, such as "(40, 90]", is the largest value of the data.
+            value = _UPPER_BOUND.sub(", ...]", str(group.get("value_or_threshold", "")))
             for metric in group.get("metrics", ()):
-                key = (facet, str(group.get("value_or_threshold", "")), str(metric.get("name")))
-                yield key, _number(metric.get("value"))
+                yield (facet, value, str(metric.get("name"))), _number(metric.get("value"))
 
 
 def attribution_violations(

@@ -6,6 +6,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+from sagebridge.model.step_types import STEP_TYPES
 from sagebridge_operators.backends.local.api import REGION, arn
 from sagebridge_operators.backends.local.store import FolderStore
 from sagebridge_operators.lifecycle.private_folders import restrict
@@ -57,4 +58,6 @@ class LocalBackend:
         """The log of a job from byte ``position`` on."""
         from sagebridge_operators.backends.local.job_log import LocalLog
 
+        if kind in STEP_TYPES and STEP_TYPES[kind].check_types:
+            kind = "Processing"
         return LocalLog(self.home, kind, name, position)

@@ -58,10 +58,11 @@ def create(folder: Path, shared: Path, more: Iterable[str] = ()) -> None:
     Args:
         folder: the new environment.
         shared: the folder of the shared environments.
-        more: folders to import from, after the engine's packages.
+        more: folders to import from, before the engine's packages.
     """
+    # More folders first: the environment may have another sagebridge than the one that runs.
     user = [site.getusersitepackages()] if site.ENABLE_USER_SITE else []
-    packages = [path for path in (*site.getsitepackages(), *user, *more) if Path(path).is_dir()]
+    packages = [path for path in (*more, *site.getsitepackages(), *user) if Path(path).is_dir()]
     settings = {"shared": str(shared), "packages": packages, "pip": "", "uv": ""}
     if not find_spec("pip"):
         settings["pip"] = _bundled_pip()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from sagebridge_operators.backends.local.container import run as run_container
@@ -16,6 +17,11 @@ CONFIG = (
     *("ProcessingJobName", "ProcessingOutputConfig", "ProcessingResources", "RoleArn"),
     "StoppingCondition",
 )
+CHECKS = {
+    "sagemaker-model-monitor-analyzer": "monitor",
+    "sagemaker-clarify-processing": "data_bias",
+}
+"""The programs in ``checks`` that replace images without a ContainerEntrypoint."""
 
 
 def run(job: Job) -> Outcome:
@@ -27,7 +33,6 @@ def run(job: Job) -> Outcome:
         JobFailed: it could not start, or an output could not be uploaded.
     """
     request = job.request
-    application = request["AppSpecification"]
     for source in request.get("ProcessingInputs", []):
         _fetch(job, source)
     outputs = _outputs(job)
@@ -41,7 +46,7 @@ def run(job: Job) -> Outcome:
     limit = request.get("StoppingCondition", {}).get("MaxRuntimeInSeconds")
     end = run_container(
         job,
-        [*application["ContainerEntrypoint"], *application.get("ContainerArguments", [])],
+        _command(request["AppSpecification"]),
         request.get("Environment", {}),
         limit,
     )
@@ -63,6 +68,16 @@ def run(job: Job) -> Outcome:
     if end.stopped or end.timed_out:
         return Outcome("Stopped", fields)
     return Outcome("Completed" if end.succeeded else "Failed", fields)
+
+
+def _command(application: Mapping[str, Any]) -> list[str]:
+    """The command of the request, or the program for the image of a check."""
+    command = list(application.get("ContainerEntrypoint") or [])
+    if not command:
+        image = application["ImageUri"].rpartition("/")[2]
+        program = next(program for name, program in CHECKS.items() if name in image)
+        command = ["python", "-m", f"{__package__}.checks.{program}"]
+    return command + list(application.get("ContainerArguments") or [])
 
 
 def _fetch(job: Job, source: dict[str, Any]) -> None:

@@ -17,6 +17,15 @@ def base() -> Path:
     return Path(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml"))
 
 
+def data_files(folder: Path) -> list[Path]:
+    """The files below a folder that have data, in the order of their names; or the one file."""
+    return [
+        path
+        for path in ([folder] if folder.is_file() else sorted(folder.rglob("*")))
+        if path.is_file() and path.stat().st_size and not path.name.startswith((".", "_"))
+    ]
+
+
 def report(work: Callable[[], None]) -> int:
     """Run ``work`` and return the exit code. A UserError is written to /opt/ml/output/failure."""
     try:

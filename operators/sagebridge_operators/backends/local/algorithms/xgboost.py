@@ -20,7 +20,12 @@ import numpy.typing as npt
 import xgboost
 from scipy.sparse import csr_matrix  # type: ignore[import-untyped, unused-ignore]
 
-from sagebridge_operators.backends.local.algorithms.user_errors import UserError, base, report
+from sagebridge_operators.backends.local.algorithms.user_errors import (
+    UserError,
+    base,
+    data_files,
+    report,
+)
 
 MODEL = "xgboost-model"
 CSV = frozenset({"csv", "text/csv"})
@@ -115,12 +120,7 @@ def load_channel(name: str, content_type: str, *, weights: bool) -> xgboost.DMat
     Raises:
         UserError: no data, or data that does not match its content type.
     """
-    folder = base() / "input" / "data" / name
-    files = [
-        path
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.stat().st_size and not path.name.startswith((".", "_"))
-    ]
+    files = data_files(base() / "input" / "data" / name)
     if not files:
         raise UserError(f"Channel {name!r} has no data")
     kind = content_type.partition(";")[0].strip().lower()
