@@ -79,6 +79,8 @@ ALLOWED = {
     ("sagebridge_operators.backends.local.job_environment", "-m 'pip'"),
     # The pip of a job is the engine's, or the one of ensurepip.
     ("sagebridge_operators.backends.local.job_environment", "find_spec('pip')"),
+    # The botocore that the script of a job imports, in the Python of the job.
+    ("sagebridge_operators.backends.local.aws_hook", "importlib.util.find_spec(name)"),
     # Engines, started as documented.
     ("sagebridge_operators.launch.airflow_home", "-m 'airflow'"),
     ("sagebridge_operators.launch.prefect_engine", "-m 'prefect'"),

@@ -16,7 +16,9 @@ from typing import IO, Any, Protocol
 from urllib.parse import parse_qsl, urlsplit
 
 from sagebridge.errors import SagebridgeError
+from sagebridge_operators.backends.local import ROLE
 from sagebridge_operators.backends.local.api import CANNOT_STORE, REGION, Answer, ApiError, Request
+from sagebridge_operators.backends.local.aws_identity import IAM, STS, Identity
 from sagebridge_operators.backends.local.database import Records
 from sagebridge_operators.backends.local.job_api import Jobs
 from sagebridge_operators.backends.local.lineage_records import Lineage
@@ -86,6 +88,8 @@ class Service(Protocol):
 SERVICES: Mapping[str, Callable[[Endpoint], Service]] = {
     "s3": lambda endpoint: S3(FolderStore(endpoint.home / "s3", endpoint.base), endpoint.region),
     "sagemaker": lambda endpoint: SageMaker(endpoint.home, endpoint.base, endpoint.region),
+    "sts": lambda endpoint: Identity(STS, endpoint.role),
+    "iam": lambda endpoint: Identity(IAM, endpoint.role),
 }
 """The services of this machine, by boto3's names."""
 _ENDPOINT = "https://sagebridge.invalid"
@@ -93,14 +97,18 @@ _session_lock = Lock()
 
 
 class Endpoint:
-    """All services of the folder ``home`` behind one address, without boto3."""
+    """All services of the folder ``home`` behind one address, without boto3.
+
+    ``role`` is the ARN of the caller's role.
+    """
 
     home: Path
     base: Path
     region: str
+    role: str
 
-    def __init__(self, home: Path, base: Path, region: str = REGION) -> None:
-        self.home, self.base, self.region = home, base, region
+    def __init__(self, home: Path, base: Path, region: str = REGION, role: str = ROLE) -> None:
+        self.home, self.base, self.region, self.role = home, base, region, role
         self._service = cache(lambda name: SERVICES[name](self))
 
     def answer(

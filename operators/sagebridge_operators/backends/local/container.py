@@ -11,12 +11,13 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import sagebridge
 import sagebridge_operators
 from sagebridge_operators.backends.local import job_environment
+from sagebridge_operators.backends.local.aws_access import aws_access
 from sagebridge_operators.backends.local.isolation import choose, rewrite
 from sagebridge_operators.backends.local.os_errors import FULL, is_full
 from sagebridge_operators.backends.local.supervised_job import STOP_POLL_SECONDS, Job, stop_grace
@@ -40,13 +41,17 @@ PYTHON = re.compile(r"(?:.*/)?python(?:3(?:\.\d+)?)?")
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """How the process ended: exit code or signal, and whether it was stopped or timed out."""
+    """How the process ended: exit code or signal, and whether it was stopped or timed out.
+
+    ``missing`` explains a failure for which the local store lacks an object.
+    """
 
     code: int = 0
     signal: int = 0
     error: str = ""
     stopped: bool = False
     timed_out: bool = False
+    missing: str = ""
 
     @property
     def succeeded(self) -> bool:
@@ -57,7 +62,8 @@ class Exit:
         if self.error:
             return f"InternalServerError: the job did not start: {self.error}"
         text = (message.strip() or job.tail()).removeprefix("AlgorithmError: ")
-        text = explain(f"{job.tail(EXPLAINED_LINES)}\n{message}", str(job.home)) or text
+        output = f"{job.tail(EXPLAINED_LINES)}\n{message}"
+        text = self.missing or explain(output, str(job.home)) or text
         kind = "" if text.startswith("ClientError:") else "AlgorithmError: "
         end = f"exit code: {self.code}"
         if self.signal:
@@ -81,6 +87,18 @@ def run(
         IsolationError: no allowed isolation method works on this machine.
         JobStopped: a stop was requested before the process started.
     """
+    with aws_access(job, environment) as access:
+        end = _run(job, command, {**access.variables, **environment}, seconds, cwd)
+        return replace(end, missing=access.explain(job.tail(EXPLAINED_LINES)))
+
+
+def _run(
+    job: Job,
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    seconds: float | None,
+    cwd: str | None,
+) -> Exit:
     method = choose(job.home)
     job.note(f"/opt/ml: {method.title}")
     packages = (sagebridge.__path__[0], sagebridge_operators.__path__[0])
@@ -204,7 +222,10 @@ _PACKAGE = re.compile(
     r"ERROR: No matching distribution found for (?P<pip>.+)|"
     r"Because (?P<uv>\S+) was not found in the (package registry|provided package)"
 )
-_CREDENTIALS = re.compile(r"NoCredentialsError|Unable to locate credentials")
+_CREDENTIALS = re.compile(
+    r"NoCredentialsError|Unable to locate credentials|EndpointConnectionError: .*amazonaws|"
+    r"\((InvalidAccessKeyId|InvalidClientTokenId|UnrecognizedClientException)\)"
+)
 _FULL = re.compile(r"\[Errno (28|122)\]|No space left on device|Disk quota exceeded")
 
 
@@ -226,9 +247,9 @@ def explain(output: str, folder: str) -> str:
         )
     if _CREDENTIALS.search(output):
         return (
-            "the script calls AWS, but local jobs have no AWS account; declare its data as inputs "
-            "and outputs of the step (copy objects to the local store with --upload), or run the "
-            "pipeline with --backend aws"
+            "the script's AWS calls do not reach the local store: the script or the Environment of "
+            "its job sets an address or credentials, or boto3 is older than 1.28, which ignores "
+            "AWS_ENDPOINT_URL; remove these, update boto3, or run the pipeline with --backend aws"
         )
     if _FULL.search(output):
         return _full(folder)

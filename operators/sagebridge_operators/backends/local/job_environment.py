@@ -36,7 +36,11 @@ COMPLETE = "sagebridge-complete"
 REAL_PIP = "SAGEBRIDGE_REAL_PIP"
 """Environment variable of a real pip, so that it is not replaced by this script again."""
 HOOK = "_sagebridge_pip"
+AWS_HOOK = "_sagebridge_aws"
+ENDPOINT = "SAGEBRIDGE_AWS_ENDPOINT"
+"""Environment variable of a job whose AWS calls are answered on this machine."""
 PTH = "_sagebridge.pth"
+_OURS = "_sagebridge*"
 
 # Options of `pip install` that may precede or follow -r FILE when the result is shared.
 _FLAGS = re.compile(
@@ -88,8 +92,10 @@ def _make(folder: Path, settings: dict[str, Any]) -> None:
     lines += [str(_unpacked_pip(settings)), settings["pip"]] if settings["pip"] else []
     hook = f"'pip' in ' '.join(sys.orig_argv) and __import__({HOOK!r}).intercept()"
     lines.append(f"import sys; {hook}")
+    lines.append(f"import os; {ENDPOINT!r} in os.environ and __import__({AWS_HOOK!r}).install()")
     (packages / PTH).write_text("\n".join(lines) + "\n")
     (packages / f"{HOOK}.py").symlink_to(Path(__file__).resolve())
+    (packages / f"{AWS_HOOK}.py").symlink_to(Path(__file__).resolve().with_name("aws_hook.py"))
     for name in ("pip", "pip3", f"pip3.{sys.version_info.minor}"):
         script = folder / "bin" / name
         script.write_text(f'#!/bin/sh\nexec "{folder}/bin/python" -m pip "$@"\n')
@@ -175,8 +181,9 @@ def _shareable(folder: Path, arguments: Sequence[str]) -> list[str] | None:
     """The command's options and requirements, if its result is the same for every job."""
     if arguments[:1] != ["install"] or any(map(os.environ.get, _LOCAL_VARIABLES)):
         return None
-    ours = {PTH, f"{HOOK}.py", "__pycache__"}
-    if any(entry.name not in ours for entry in _packages(folder).iterdir()):
+    ours = shutil.ignore_patterns(_OURS, "__pycache__")
+    names = [entry.name for entry in _packages(folder).iterdir()]
+    if len(ours("", names)) < len(names):
         return None
     words = list(arguments[1:])
     files = [i for i, word in enumerate(words) if word in {"-r", "--requirement"}]
@@ -240,7 +247,7 @@ def _link(source: Path, target: Path) -> None:
         except OSError:
             shutil.copy2(path, copy)
 
-    skipped = shutil.ignore_patterns(PTH, f"{HOOK}.py", "__pycache__")
+    skipped = shutil.ignore_patterns(_OURS, "__pycache__")
     for entry in source.iterdir():
         if entry.is_dir() and not entry.is_symlink() and entry.name != "bin":
             copy = target / entry.name

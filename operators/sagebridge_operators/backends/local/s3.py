@@ -14,7 +14,7 @@ import re
 import shutil
 import uuid
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,6 +26,8 @@ from urllib.parse import quote, unquote
 
 from sagebridge_operators.backends.local.api import CANNOT_STORE, REGION, Answer, ApiError, Request
 from sagebridge_operators.backends.local.store import BUCKET, FolderStore, StoredObject
+from sagebridge_operators.backends.local.streams import file_part
+from sagebridge_operators.backends.local.xml_answers import Content, xml_answer
 from sagebridge_operators.lifecycle.file_locks import hold
 from sagebridge_operators.lifecycle.private_folders import make_private
 from sagebridge_operators.run_errors import BadUri, ObjectNotFound, StoreError
@@ -38,6 +40,8 @@ PLAIN = {
     *("continuation-token", "start-after", "marker", "location", "delete"),
     *("uploads", "uploadId", "partNumber"),
 }
+_SMALL = 8 << 20
+"""Bytes; boto3 uploads larger files in parts, whose ETag is not the MD5 of the content."""
 _UPLOAD = re.compile(r"[0-9a-f]{32}")
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 
@@ -224,21 +228,16 @@ class S3:
                 raise ApiError("PreconditionFailed", f"the ETag of {uri} does not match", 412)
             if request.headers.get("if-none-match") in (etag, etag.strip('"'), "*"):
                 return Answer(304, headers)
+            first, last, status = 0, size - 1, 200
             if header := _RANGE.fullmatch(request.headers.get("range", "")):
                 first, last = _range(header, size, uri)
-                file.seek(first)
-                part = file.read(last - first + 1) if request.method == "GET" else b""
-                headers |= {
-                    "Content-Length": str(last - first + 1),
-                    "Content-Range": f"bytes {first}-{last}/{size}",
-                }
-                return Answer(206, headers, io.BytesIO(part))
-            headers["Content-Length"] = str(size)
-            file.seek(0)
+                headers["Content-Range"], status = f"bytes {first}-{last}/{size}", 206
+            headers["Content-Length"] = str(last - first + 1)
             if request.method == "HEAD":
-                return Answer(200, headers)
-            body, file = file, io.BytesIO()
-            return Answer(200, headers, body)
+                return Answer(status, headers)
+            file.seek(first)
+            body, file = file_part(file, last - first + 1), io.BytesIO()
+            return Answer(status, headers, body)
         finally:
             file.close()
 
@@ -283,11 +282,13 @@ class S3:
 
     def _put_part(self, request: Request, uploads: FolderStore, part: str) -> Answer:
         if source := request.headers.get("x-amz-copy-source"):
-            copied = self.store.read(_source_uri(source))
-            if header := _RANGE.fullmatch(request.headers.get("x-amz-copy-source-range", "")):
-                first, last = _range(header, len(copied), source)
-                copied = copied[first : last + 1]
-            uploads.write(part, copied)
+            with self.store.open(_source_uri(source)) as file:
+                first, last = 0, file.seek(0, io.SEEK_END) - 1
+                if header := _RANGE.fullmatch(request.headers.get("x-amz-copy-source-range", "")):
+                    first, last = _range(header, last + 1, source)
+                file.seek(first)
+                content = file_part(file, last - first + 1)
+                uploads.write_from(part, lambda copy: shutil.copyfileobj(content, copy))
             return self._copied("CopyPartResult", uploads.path_of(part))
         uploads.write_from(part, lambda file: shutil.copyfileobj(request.body, file))
         return Answer(headers={"ETag": _etag_of(uploads.path_of(part))})
@@ -329,8 +330,13 @@ def _entries(
 
 
 def _etag_of(path: Path) -> str:
+    """The MD5 of a small file. As on AWS, that of a large one is something else, with a hyphen."""
     status = path.stat()
-    return _md5(path, status.st_ino, status.st_size, status.st_mtime_ns)
+    version = status.st_ino, status.st_size, status.st_mtime_ns
+    if status.st_size <= _SMALL:
+        return _md5(path, *version)
+    digest = hashlib.md5(repr(version).encode(), usedforsecurity=False).hexdigest()
+    return f'"{digest}-{status.st_size // _SMALL + 1}"'
 
 
 @lru_cache(maxsize=4096)
@@ -368,28 +374,15 @@ def _time(epoch: float) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _xml(name: str, content: str | Mapping[str, Any] | None, status: int = 200) -> Answer:
-    """A document: a text, or elements by name; a list repeats its element."""
-    root = ET.Element(name) if name == "Error" else ET.Element(name, xmlns=NAMESPACE)
-    _fill(root, content)
-    text = ET.tostring(root, encoding="utf-8", xml_declaration=True)
-    headers = {"Content-Type": "application/xml", "Content-Length": str(len(text))}
-    return Answer(status, headers, io.BytesIO(text))
-
-
-def _fill(element: ET.Element, content: str | Mapping[str, Any] | None) -> None:
-    if not isinstance(content, Mapping):
-        element.text = content
-        return
-    for name, value in content.items():
-        for one in value if isinstance(value, list) else [value]:
-            _fill(ET.SubElement(element, name), one)
+def _xml(name: str, content: Content) -> Answer:
+    return xml_answer(name, content, NAMESPACE)
 
 
 def _error(request: Request, error: ApiError) -> Answer:
     if request.method == "HEAD":
         return Answer(error.status)
-    return _xml("Error", {"Code": error.code, "Message": error.message}, error.status)
+    found = {"Code": error.code, "Message": error.message}
+    return xml_answer("Error", found, status=error.status)
 
 
 def _parse(body: IO[bytes]) -> ET.Element:
