@@ -270,7 +270,7 @@ def test_type_that_needs_aws_is_rejected_before_the_first_local_job(
     played = run(model("A"), call)
     assert failure_reason(played, "A") == (
         "pipeline 'shape' was not started, as it has errors: sagebridge cannot run "
-        "steps of type EMR on this machine, as they need Amazon EMR (step 'Call')"
+        "on this machine: steps of type EMR, as they need Amazon EMR (step 'Call')"
     )
     assert not aws.calls
 

@@ -336,9 +336,9 @@ def test_type_that_needs_aws_is_refused_on_this_machine(
 
     assert main(["run", str(write(folder, "p", emr, spark)), "--on", "airflow"]) == 1
     assert (
-        "sagebridge cannot run steps of type EMR on this machine, as they need Amazon EMR "
-        "(step 'Call'); step 'Spark' on this machine: AppSpecification.ImageUri 'image': images "
-        "are not run" in capsys.readouterr().err
+        "sagebridge cannot run on this machine: steps of type EMR, as they need Amazon EMR "
+        "(step 'Call'); AppSpecification.ImageUri 'image': images are not run"
+        in capsys.readouterr().err
     )
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from sagebridge.authoring.runnable import why_not_local
 from sagebridge.model.expressions import plain
-from sagebridge.model.pipeline import Step
+from sagebridge.model.pipeline import Pipeline, Step
 from sagebridge_operators.backends.local.algorithms.user_errors import UserError
 from sagebridge_operators.backends.local.checks import data_bias, data_quality, monitor
 from sagebridge_operators.steps.clarify_check import bias_violations
@@ -539,12 +539,12 @@ def test_analysis_is_compared_with_that_of_other_data() -> None:
 @pytest.mark.parametrize("check", ["DATA_BIAS", "MODEL_BIAS", "MODEL_EXPLAINABILITY"])
 def test_checks_of_a_model_need_aws(check: str) -> None:
     step = Step("Check", "ClarifyCheck", extra=plain({"CheckType": check}))
-    found = why_not_local(step)
+    found = why_not_local(step, Pipeline())
     if check == "DATA_BIAS":
         assert found == []
     else:
         reason = f"CheckType '{check}': the analysis needs AWS, where it invokes the model on an"
-        assert found == [f"step 'Check' on this machine: {reason} endpoint"]
+        assert found == [(f"{reason} endpoint", "Check")]
 
 
 def test_metric_without_a_value_has_an_error() -> None:

@@ -203,9 +203,9 @@ def test_unsupported_request_fails_with_the_reason(
 
 
 def test_missing_program_fails(bench: Bench) -> None:
-    request = bench.processing("", entrypoint=["no-such-program"])
+    request = bench.processing("", entrypoint=["/bin/no-such-program"])
     reason = bench.run("Processing", "job", request)["FailureReason"]
-    assert "no-such-program: No such file or directory, exit code: 127" in reason
+    assert "/bin/no-such-program: No such file or directory, exit code: 127" in reason
 
 
 def test_full_disk_is_reported(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

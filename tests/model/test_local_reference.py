@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from sagebridge.authoring.runnable import why_not_local
-from sagebridge.model.expressions import plain
-from sagebridge.model.local_differences import DIFFERENCES, Difference, notes, refusals
-from sagebridge.model.pipeline import Step
+from sagebridge.authoring.runnable import why_not_local, why_pipeline_not_runnable
+from sagebridge.model.expressions import Get, plain
+from sagebridge.model.local_differences import DIFFERENCES, SERVED, Difference, notes, refusals
+from sagebridge.model.pipeline import Pipeline, Step
 from sagebridge.model.step_types import STEP_TYPES, StepType
 
 ROOT = Path(__file__).parent.parent.parent
@@ -52,7 +52,7 @@ def differences_table() -> Iterator[str]:
     for one in sorted(DIFFERENCES, key=lambda one: not one.refused):
         merged.setdefault((one.here, one.shown), []).append(one)
     for ones in merged.values():
-        types = [name for name in STEP_TYPES if any(name in one.types for one in ones)]
+        types = [name for name in (*STEP_TYPES, SERVED) if any(name in one.types for one in ones)]
         fields = dict.fromkeys(one.shown or f"`{one.field}`" for one in ones)
         refused = "**rejected**: " if ones[0].refused else ""
         yield f"| {', '.join(types)} | {', '.join(fields)} | {refused}{ones[0].here} |"
@@ -82,7 +82,7 @@ def test_tables_are_up_to_date(file: Path, generated: object, pytestconfig: pyte
 
 def test_differences_belong_to_types_that_run_here() -> None:
     named = {name for one in DIFFERENCES for name in one.types}
-    assert [name for name in named if STEP_TYPES[name].needs_aws] == []
+    assert [name for name in named - {SERVED} if STEP_TYPES[name].needs_aws] == []
 
 
 def test_refusals_name_the_field_of_each_item() -> None:
@@ -101,6 +101,33 @@ def test_refusals_name_the_field_of_each_item() -> None:
     ]
 
 
+def test_reason_lists_all_its_steps() -> None:
+    jar = plain({"ClusterId": "j-1", "StepConfig": {"HadoopJarStep": {"Jar": "s3://b/j.jar"}}})
+    steps = tuple(Step(name, "EMR", arguments=jar) for name in ("A", "B"))
+    assert why_pipeline_not_runnable(Pipeline(steps=steps), lambda step: True) == (
+        "on this machine: steps of type EMR, as they need Amazon EMR (steps 'A', 'B')"
+    )
+
+
+def test_program_of_an_image_is_refused_but_not_the_interpreter() -> None:
+    def refused(*command: str) -> list[str]:
+        specification = {"ImageUri": "spark", "ContainerEntrypoint": list(command)}
+        return list(refusals("Processing", {"AppSpecification": specification}))
+
+    (line,) = refused("smspark-submit", "app.py")
+    assert line.startswith("AppSpecification.ContainerEntrypoint[0] 'smspark-submit': images are")
+    assert [refused("python3", "smspark-submit"), refused("sh"), refused("/opt/ml/x")] == [[]] * 3
+
+
+@pytest.mark.parametrize("used", [True, False])
+def test_image_of_a_model_is_refused_if_the_model_is_used(used: bool) -> None:
+    model = Step("M", "Model", arguments=plain({"PrimaryContainer": {"Image": "tensorflow"}}))
+    name = "Steps.M.ModelName" if used else "Parameters.Model"
+    transform = Step("T", "Transform", arguments=plain({"ModelName": Get.parse(name)}))
+    why = why_pipeline_not_runnable(Pipeline(steps=(model, transform)), lambda step: True)
+    assert (why or "").startswith("on this machine: PrimaryContainer.Image 'tensorflow'") is used
+
+
 def test_script_makes_an_image_acceptable() -> None:
     request = {
         "AlgorithmSpecification": {"TrainingImage": "some/image:1"},
@@ -111,10 +138,10 @@ def test_script_makes_an_image_acceptable() -> None:
 
 def test_value_known_only_at_run_time_is_not_refused() -> None:
     arguments = {
-        "AlgorithmSpecification": {"TrainingImage": {"Get": "Parameters.Image"}},
-        "HyperParameters": {"Get": "Steps.Tune.HyperParameters"},
+        "AlgorithmSpecification": {"TrainingImage": Get.parse("Parameters.Image")},
+        "HyperParameters": Get.parse("Steps.Tune.HyperParameters"),
     }
-    assert why_not_local(Step("Train", "Training", arguments=plain(arguments))) == []
+    assert why_not_local(Step("Train", "Training", arguments=plain(arguments)), Pipeline()) == []
 
 
 def test_notes_join_the_fields_with_the_same_difference() -> None:

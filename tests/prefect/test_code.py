@@ -255,4 +255,6 @@ def test_type_that_needs_aws_is_rejected_before_the_first_local_job(
     monkeypatch.setenv("SAGEBRIDGE_BACKEND", "local")
     played = run(Step("Call", "EMR", arguments=plain({"ClusterId": "j", "StepConfig": {}})))
     assert played.state.is_failed()
-    assert "on this machine, as they need Amazon EMR (step 'Call')" in str(played.state.message)
+    assert "on this machine: steps of type EMR, as they need Amazon EMR (step 'Call')" in str(
+        played.state.message
+    )

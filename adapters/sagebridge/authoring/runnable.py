@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
 
 from sagebridge.model.code_steps import CarriedStep
 from sagebridge.model.display import shown
-from sagebridge.model.local_differences import refusals
+from sagebridge.model.expressions import references
+from sagebridge.model.local_differences import SERVED, refusals
 from sagebridge.model.pipeline import Pipeline, Step, walk
 from sagebridge.model.step_types import STEP_TYPES, UNPUBLISHED
 
@@ -29,20 +31,24 @@ def why_not_runnable(step: Step) -> str | None:
     return None
 
 
-def why_not_local(step: Step) -> list[str]:
-    """The reasons why a step cannot run on this machine, as above; empty if it can."""
+def why_not_local(step: Step, pipeline: Pipeline) -> list[tuple[str, str]]:
+    """The reasons why a step cannot run on this machine, each with the step that has it."""
     row = STEP_TYPES.get(step.type)
     if isinstance(step, CarriedStep) or row is None:
         return []
     if row.needs_aws:
-        return [
-            f"steps of type {step.type} on this machine, as {row.needs_aws} (step {step.name!r})"
-        ]
+        return [(f"steps of type {step.type}, as {row.needs_aws}", step.name)]
+    found = [(what, step.name) for what in refusals(step.type, _request(step))]
+    for reference in references(_request(step).get("ModelName")):
+        model = pipeline.step(reference.name) if reference.root == "Steps" else None
+        if model is not None and model.type == "Model":
+            found += [(what, model.name) for what in refusals(SERVED, _request(model))]
+    return found
+
+
+def _request(step: Step) -> dict[str, Any]:
     arguments = step.arguments if isinstance(step.arguments, Mapping) else {}
-    return [
-        f"step {step.name!r} on this machine: {what}"
-        for what in refusals(step.type, {**step.extra, **arguments})
-    ]
+    return {**step.extra, **arguments}
 
 
 def why_pipeline_not_runnable(
@@ -56,8 +62,18 @@ def why_pipeline_not_runnable(
     """
     steps = list(walk(pipeline))
     reasons = [why for step in steps if (why := why_not_runnable(step)) is not None]
-    reasons += [why for step in steps if is_local(step.name) for why in why_not_local(step)]
+    here: dict[str, dict[str, None]] = {}
+    for step in steps:
+        for what, name in why_not_local(step, pipeline) if is_local(step.name) else ():
+            here.setdefault(what, {})[repr(name)] = None
+    if here:
+        listed = (f"{what} ({_steps(names)})" for what, names in here.items())
+        reasons.append(f"on this machine: {'; '.join(listed)}")
     return "; ".join(reasons) or None
+
+
+def _steps(names: Collection[str]) -> str:
+    return f"step{'s' if len(names) > 1 else ''} {', '.join(names)}"
 
 
 def warning(pipeline: Pipeline) -> str | None:

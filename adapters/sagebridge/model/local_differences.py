@@ -7,9 +7,19 @@ cannot run here at all have the reason in the table of step types (``needs_aws``
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from shutil import which
 from typing import Any
+
+PROGRAM_PATH = (
+    f"{Path(sys.executable).parent}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+)
+"""The PATH of jobs, after the folder of the job's environment."""
+SERVED = "model of a Transform step"
+"""The Model steps whose models are used, in place of a step type."""
 
 
 def _any(value: object) -> bool:
@@ -41,12 +51,18 @@ def without(key: str) -> Callable[[object], bool]:
     return lambda value: isinstance(value, Mapping) and key not in value
 
 
+def _is_missing(program: object) -> bool:
+    """Whether a program without a path is not installed on this machine."""
+    plain = isinstance(program, str) and "/" not in program and not program.startswith("python")
+    return plain and which(str(program), path=PROGRAM_PATH) is None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
     """One difference between a step on this machine and on AWS.
 
     Attributes:
-        types: the step types.
+        types: the step types, or ``SERVED``.
         field: the path of the field of the request, or of the key next to ``Arguments``, that has
             the difference, such as ``Outputs[].S3Output.S3UploadMode``.
         applies: whether a value of the field has it; default: any value except False.
@@ -110,6 +126,32 @@ DIFFERENCES: tuple[Difference, ...] = (
         here=(
             "images are not run, so the job needs a ContainerEntrypoint, the hyperparameter "
             "sagemaker_program (script mode) or an xgboost image"
+        ),
+        refused=True,
+    ),
+    *(
+        Difference(
+            types=(type_,),
+            field=f"{field}.ContainerEntrypoint[0]",
+            applies=_is_missing,
+            shown="a program of the image, such as `smspark-submit`",
+            here="images are not run, and this machine does not have the program",
+            refused=True,
+        )
+        for type_, field in (
+            ("Processing", "AppSpecification"),
+            ("Training", "AlgorithmSpecification"),
+        )
+    ),
+    Difference(
+        types=(SERVED,),
+        field="PrimaryContainer.Image",
+        applies=lacks("xgboost[^/]*$"),
+        unless=("PrimaryContainer.Environment.SAGEMAKER_PROGRAM",),
+        shown="an image other than XGBoost, without a script",
+        here=(
+            "images are not run, so the model needs the variable SAGEMAKER_PROGRAM or an xgboost "
+            "image"
         ),
         refused=True,
     ),
@@ -341,22 +383,21 @@ def _found(type_: str, request: Mapping[str, Any]) -> Iterator[tuple[Difference,
 
 
 def _values(value: object, path: str, place: str = "") -> Iterator[tuple[str, object]]:
-    """The values at a path with ``[]`` for each item of a list; expressions are values, too."""
+    """The values at a path, with ``[]`` for all items of a list; expressions are values, too."""
     if not path or not _is_plain(value):
         yield place, value
         return
     key, _, rest = path.partition(".")
-    name, brackets, _ = key.partition("[]")
+    name, bracket, index = key.partition("[")
     if not isinstance(value, Mapping) or name not in value:
         return
     below, inner = value[name], f"{place}.{name}".lstrip(".")
-    if not brackets:
+    if not bracket or not _is_plain(below):
         yield from _values(below, rest, inner)
     elif isinstance(below, Sequence) and not isinstance(below, str):
         for number, item in enumerate(below):
-            yield from _values(item, rest, f"{inner}[{number}]")
-    elif not _is_plain(below):
-        yield inner, below
+            if index in ("]", f"{number}]"):
+                yield from _values(item, rest, f"{inner}[{number}]")
 
 
 def _is_plain(value: object) -> bool:

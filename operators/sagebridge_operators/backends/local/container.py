@@ -7,7 +7,6 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import sagebridge
 import sagebridge_operators
+from sagebridge.model.local_differences import PROGRAM_PATH
 from sagebridge_operators.backends.local import job_environment
 from sagebridge_operators.backends.local.aws_access import aws_access
 from sagebridge_operators.backends.local.isolation import choose, rewrite
@@ -24,7 +24,6 @@ from sagebridge_operators.backends.local.supervised_job import STOP_POLL_SECONDS
 
 POLL_SECONDS = 0.1
 EXPLAINED_LINES = 40
-SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PACKAGE_VARIABLES = (
     *("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_NO_INDEX", "PIP_TRUSTED_HOST"),
     *("PIP_CERT", "PIP_CLIENT_CERT", "PIP_PROXY", "PIP_TIMEOUT", "PIP_RETRIES", "PIP_CACHE_DIR"),
@@ -193,7 +192,7 @@ def _environment(job: Job) -> dict[str, str]:
     if user := next((file for file in PIP_CONFIGURATION if file.expanduser().is_file()), None):
         packages.setdefault("PIP_CONFIG_FILE", str(user.expanduser()))
     return packages | {
-        "PATH": f"{Path(sys.executable).parent}:{SYSTEM_PATH}",
+        "PATH": PROGRAM_PATH,
         "VIRTUAL_ENV": str(job.environment),
         # A pip of another Python, called by its path, also uses the job's environment.
         "PIP_PYTHON": str(job.environment / "bin/python"),
