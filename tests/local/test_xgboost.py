@@ -92,6 +92,16 @@ def test_invalid_hyperparameter_is_a_client_error(data: Bench) -> None:
     assert "Traceback" not in data.log("Training", "job")
 
 
+@pytest.mark.parametrize(
+    ("given", "evaluated"),
+    [("", ["mae"]), ("rmse", ["rmse", "mae"]), ("mae,rmse", ["rmse", "mae"])],
+)
+def test_objective_of_a_tuning_job_is_evaluated_last(given: str, evaluated: list[str]) -> None:
+    """As the image does; early stopping uses the last metric."""
+    tuned = {"num_round": "1", "eval_metric": given, "_tuning_objective_metric": "validation:mae"}
+    assert algorithm.parameters(tuned)[0] == {"eval_metric": evaluated}
+
+
 def test_hyperparameters_are_converted() -> None:
     booster, run = algorithm.parameters(
         NOTEBOOK
@@ -112,7 +122,7 @@ def test_hyperparameters_are_converted() -> None:
         "subsample": 0.7,
         "seed": 7,
         "verbosity": 1,
-        "eval_metric": ["rmse", "mae"],
+        "eval_metric": ["mae", "rmse"],
     }
     with pytest.raises(UserError, match="num_round is required"):
         algorithm.parameters({})

@@ -37,7 +37,7 @@ def own(hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: value
         for name, value in sorted(hyperparameters.items())
-        if not name.startswith("sagemaker_")
+        if not name.startswith("sagemaker_") and name != "_tuning_objective_metric"
     }
 
 

@@ -15,6 +15,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+if __name__ == "__main__":
+    # xgboost imports scikit-learn if it can (xgboost/compat.py), which takes longer than a small
+    # training. This program does not use it.
+    sys.modules["sklearn"] = None  # type: ignore[assignment]
+
 import numpy as np
 import numpy.typing as npt
 import xgboost
@@ -34,9 +39,8 @@ LIBSVM = frozenset({"libsvm", "text/libsvm", "text/x-libsvm"})
 CONTAINER_PARAMETERS = frozenset(
     {"num_round", "early_stopping_rounds", "csv_weights", "silent", "eval_metric"}
 )
-IGNORED = frozenset(
-    {"_tuning_objective_metric", "save_model_on_termination", "use_dask_gpu_training", "_kfold"}
-)
+TUNING_METRIC = "_tuning_objective_metric"
+IGNORED = frozenset({TUNING_METRIC, "save_model_on_termination", "use_dask_gpu_training", "_kfold"})
 
 
 def number(text: str) -> int | float | str:
@@ -72,7 +76,10 @@ def parameters(hyperparameters: Mapping[str, str]) -> tuple[dict[str, Any], dict
     if "silent" in texts:
         quiet = texts["silent"].lower() in {"1", "true"}
         booster.setdefault("verbosity", 0 if quiet else 1)
-    if metrics := [name for name in texts.get("eval_metric", "").split(",") if name]:
+    # The image evaluates the objective of a tuning job too, such as validation:auc.
+    objective = texts.get(TUNING_METRIC, "").partition(":")[2]
+    evaluated = [name for name in texts.get("eval_metric", "").split(",") if name != objective]
+    if metrics := [name for name in (*evaluated, objective) if name]:
         booster["eval_metric"] = metrics
     return booster, run
 
