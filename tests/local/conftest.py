@@ -14,6 +14,7 @@ import pytest
 
 from sagebridge_operators.backends.local import LocalBackend, supervisor
 from sagebridge_operators.backends.local.database import Records
+from sagebridge_operators.backends.local.local_job_type import local_job_type
 from sagebridge_operators.backends.local.store import FolderStore
 from sagebridge_operators.backends.local.supervised_job import TERMINAL, Outcome, job_folder
 
@@ -47,7 +48,7 @@ class Bench:
         give_up = time.monotonic() + seconds
         while time.monotonic() < give_up:
             body = supervisor.reap(self.records, kind, name)
-            if body[f"{kind}JobStatus"] in TERMINAL:
+            if body[local_job_type(kind).status] in TERMINAL:
                 return body
             time.sleep(0.05)
         raise AssertionError(f"{name} has not ended:\n{self.log(kind, name)}")

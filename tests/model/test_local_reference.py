@@ -128,6 +128,19 @@ def test_image_of_a_model_is_refused_if_the_model_is_used(used: bool) -> None:
     assert (why or "").startswith("on this machine: PrimaryContainer.Image 'tensorflow'") is used
 
 
+def test_training_jobs_of_a_tuning_job_are_checked_too() -> None:
+    good = {"AlgorithmSpecification": {"TrainingImage": "some/xgboost:1"}}
+    script = {"StaticHyperParameters": {"sagemaker_program": "train.py"}}
+    other = {"AlgorithmSpecification": {"TrainingImage": "some/image:1"}}
+    request = {"TrainingJobDefinitions": [good, other, {**other, **script}]}
+    (line,) = refusals("Tuning", {**request, "Autotune": {"Mode": "Disabled"}})
+    assert line.startswith(
+        "TrainingJobDefinitions[1].AlgorithmSpecification.TrainingImage 'some/image:1'"
+    )
+    (line,) = refusals("Tuning", {"TrainingJobDefinition": good, "Autotune": {"Mode": "Enabled"}})
+    assert line.startswith("Autotune.Mode 'Enabled': not supported")
+
+
 def test_script_makes_an_image_acceptable() -> None:
     request = {
         "AlgorithmSpecification": {"TrainingImage": "some/image:1"},

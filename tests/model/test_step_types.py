@@ -171,8 +171,8 @@ def test_runnable_types_have_a_module_or_create_nothing() -> None:
 
 
 def test_unknown_local_job_type_is_rejected() -> None:
-    with pytest.raises(NotRunnable, match="Tuning jobs on this machine"):
-        local_job_type("Tuning")
+    with pytest.raises(NotRunnable, match="AutoML jobs on this machine"):
+        local_job_type("AutoML")
 
 
 @pytest.mark.parametrize("row", STEP_TYPES.values(), ids=STEP_TYPES)

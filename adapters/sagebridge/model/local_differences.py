@@ -106,6 +106,38 @@ _ONE = "one instance, which gets all of the data"
 _NETWORK = "no effect: the job has the network of this machine"
 _KEYS = "no effect: data is not encrypted, and only your user can enter the working folder"
 _UNSUPPORTED = "not supported"
+_TUNING: tuple[tuple[str, Callable[[object], bool], str, str], ...] = (
+    (
+        "ResourceLimits.MaxParallelTrainingJobs",
+        more_than(1),
+        "`MaxParallelTrainingJobs`",
+        "at most as many as this machine has processors, which the training jobs share",
+    ),
+    (
+        "Strategy",
+        one_of("Bayesian"),
+        "`Strategy` Bayesian",
+        "the tree-structured Parzen estimator of optuna, from the extra `tuning`",
+    ),
+    (
+        "Strategy",
+        one_of("Hyperband"),
+        "`Strategy` Hyperband",
+        "runs as Random, and each training job runs to its end",
+    ),
+    (
+        "TrainingJobEarlyStoppingType",
+        one_of("Auto"),
+        "`TrainingJobEarlyStoppingType` Auto",
+        "no effect: each training job runs to its end",
+    ),
+    (
+        "TuningJobCompletionCriteria.ConvergenceDetected.CompleteOnConvergence",
+        one_of("Enabled"),
+        "`ConvergenceDetected`",
+        "no effect: the search runs to its limits",
+    ),
+)
 
 DIFFERENCES: tuple[Difference, ...] = (
     Difference(
@@ -264,6 +296,14 @@ DIFFERENCES: tuple[Difference, ...] = (
         shown="`publish_cloudwatch_metrics`",
         here="no effect: no metrics are published",
     ),
+    Difference(
+        types=("Tuning",),
+        field="Autotune.Mode",
+        applies=one_of("Enabled"),
+        shown="`Autotune`",
+        here="not supported; give the ranges of the hyperparameters",
+        refused=True,
+    ),
     *(
         Difference(types=types, field=field, shown="roles, images and instance types", here=_HERE)
         for types, field in (
@@ -331,6 +371,30 @@ DIFFERENCES: tuple[Difference, ...] = (
     ),
     *(
         Difference(
+            types=("Tuning",),
+            field=f"HyperParameterTuningJobConfig.{field}",
+            applies=applies,
+            shown=shown,
+            here=here,
+        )
+        for field, applies, shown, here in _TUNING
+    ),
+    Difference(
+        types=("Tuning",),
+        field="WarmStartConfig",
+        here="no effect: the search does not know the results of other tuning jobs",
+    ),
+    *(
+        Difference(
+            types=("Tuning",),
+            field=f"{definition}.CheckpointConfig.S3Uri",
+            shown="`CheckpointConfig.S3Uri`",
+            here="each training job has its own folder in this one",
+        )
+        for definition in ("TrainingJobDefinition", "TrainingJobDefinitions[]")
+    ),
+    *(
+        Difference(
             types=types,
             field=field,
             shown="`VpcConfig`, `EnableNetworkIsolation`",
@@ -380,6 +444,20 @@ def _found(type_: str, request: Mapping[str, Any]) -> Iterator[tuple[Difference,
         if type_ in difference.types:
             for place, value in difference.places(request):
                 yield difference, place, value
+    if type_ == "Tuning":  # the log of each training job has its other differences
+        for place, definition in _definitions(request):
+            for difference, field, value in _found("Training", definition):
+                if difference.refused:
+                    yield difference, f"{place}.{field}", value
+
+
+def _definitions(request: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The training jobs of a tuning job, as requests of training jobs."""
+    for path in ("TrainingJobDefinition", "TrainingJobDefinitions[]"):
+        for place, value in _values(request, path):
+            if isinstance(value, Mapping):
+                static = value.get("StaticHyperParameters", {})
+                yield place, {**value, "HyperParameters": static}
 
 
 def _values(value: object, path: str, place: str = "") -> Iterator[tuple[str, object]]:

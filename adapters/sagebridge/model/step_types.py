@@ -209,6 +209,7 @@ _ROWS = (
         synthetic=("TrainingJobSummaries",),
         console_page="hyper-tuning-jobs",
         results={"best training job": "BestTrainingJob.TrainingJobName"},
+        local=True,
     ),
     StepType(
         name="AutoML",

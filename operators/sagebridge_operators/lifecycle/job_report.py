@@ -86,7 +86,7 @@ class JobReport:
             self.task.on_links(links)
 
     def _show_lines(self, attempt: Attempt) -> None:
-        if JOB_TYPES[attempt.type].log_group is None:
+        if JOB_TYPES[attempt.type].log_group is None and self.task.backend.name != "local":
             return
         if self._job_log is None:
             position = attempt.log_position

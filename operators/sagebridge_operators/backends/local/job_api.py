@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from sagebridge.model.step_types import STEP_TYPES
 from sagebridge_operators.backends.local.api import ApiError, arn
 from sagebridge_operators.backends.local.database import AlreadyExists, NoSuchRecord, Records
 from sagebridge_operators.backends.local.listing import page
@@ -17,7 +18,7 @@ from sagebridge_operators.backends.local.local_job_type import (
     LocalJobType,
     local_job_type,
 )
-from sagebridge_operators.backends.local.supervised_job import TERMINAL, enter
+from sagebridge_operators.backends.local.supervised_job import TERMINAL, enter, hold
 
 NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
 
@@ -53,25 +54,31 @@ class Jobs:
         ) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
             return lambda request: call(local_job_type(kind), request)
 
+        kinds = {kind: STEP_TYPES[kind].resource for kind in LOCAL_KINDS}
         named = {
-            f"{verb}{kind}Job": bind(call, kind)
+            f"{verb}{resource}": bind(call, kind)
             for verb, call in verbs.items()
-            for kind in LOCAL_KINDS
+            for kind, resource in kinds.items()
         }
-        return named | {f"List{kind}Jobs": bind(self.list, kind) for kind in LOCAL_KINDS}
+        named |= {f"List{resource}s": bind(self.list, kind) for kind, resource in kinds.items()}
+        return named | {"ListTrainingJobsForHyperParameterTuningJob": self.list_tuned}
 
-    def create(self, job: LocalJobType, request: Mapping[str, Any]) -> dict[str, Any]:
-        """Record a job and start its supervisor. The job survives the calling process."""
+    def create(self, job: LocalJobType, request: Mapping[str, Any], **more: Any) -> dict[str, Any]:
+        """Record a job and start its supervisor. The job survives the calling process.
+
+        ``more`` are fields of the record that are not in the request.
+        """
         from sagebridge_operators.backends.local import supervisor
 
         name = check_name(job.name, request[job.name])
         job.check(request, self.records, self.region)
         now = time.time()
-        job_arn = arn(self.region, f"{job.kind.lower()}-job/{name}")
+        job_arn = arn(self.region, f"{job.arn_kind}/{name}")
         body = {
             **job.defaults,
             **{field: value for field, value in request.items() if field != "Tags"},
             **job.expected(request, name),
+            **more,
             job.arn: job_arn,
             job.status: "InProgress",
             "CreationTime": now,
@@ -84,7 +91,7 @@ class Jobs:
                 with self.records.transaction() as transaction:
                     transaction.insert(job.kind, name, body)
                     # Lock before the record is visible: reap() fails an unlocked running job.
-                    lock = stack.enter_context(supervisor.hold(self.home, job.kind, name))
+                    lock = stack.enter_context(hold(self.home, job.kind, name))
                     if lock is None:  # still held for an earlier job whose record was deleted
                         raise AlreadyExists(job.kind, name)
             except AlreadyExists:
@@ -99,11 +106,12 @@ class Jobs:
     def describe(self, job: LocalJobType, request: Mapping[str, Any]) -> dict[str, Any]:
         """The Describe response of a job."""
         body = self._body(job, request[job.name])
-        return {
+        described = {
             field: value
             for field, value in body.items()
             if not field.startswith("_") and field not in job.undescribed
         }
+        return {**described, **job.details(body, self.records)}
 
     def stop(self, job: LocalJobType, request: Mapping[str, Any]) -> dict[str, Any]:
         """Request a stop; the status is Stopping until the job has ended."""
@@ -126,14 +134,38 @@ class Jobs:
             body if body[job.status] in TERMINAL else self._body(job, body[job.name])
             for body in self.records.list(job.kind)
         ]
+        bodies = [{**body, **job.details(body, self.records)} for body in bodies]
         shown = (job.name, job.arn, job.status, "CreationTime", "LastModifiedTime")
         return page(
             bodies,
             request,
-            fields=(*shown, f"{job.kind}EndTime", *job.summary),
-            into=f"{job.kind}JobSummaries",
+            fields=(*shown, job.end_time, *job.summary),
+            into=f"{job.resource}Summaries",
             name=job.name,
             status=job.status,
+        )
+
+    def list_tuned(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """One page of the training jobs of a tuning job."""
+        from sagebridge_operators.backends.local.tuning_job import (
+            OBJECTIVE,
+            SUMMARY,
+            summaries,
+        )
+
+        tuning = local_job_type("Tuning")
+        self._body(tuning, request[tuning.name])
+        found = summaries(self.records, request[tuning.name])
+        if request.get("SortBy") == OBJECTIVE:
+            found = [one for one in found if OBJECTIVE in one]
+        training = local_job_type("Training")
+        return page(
+            found,
+            {"SortBy": "Name", **request},
+            fields=SUMMARY,
+            into="TrainingJobSummaries",
+            name=training.name,
+            status=training.status,
         )
 
     def _body(self, job: LocalJobType, name: str) -> dict[str, Any]:
@@ -150,4 +182,4 @@ class Jobs:
 def has_ended(home: Path, kind: str, name: str) -> bool:
     """Whether a job has ended; True for an unknown job and for a resource that is not a job."""
     body = Records(home / "records.db").get(kind, name) or {}
-    return body.get(f"{kind}JobStatus", TERMINAL[0]) in TERMINAL
+    return kind not in LOCAL_KINDS or body.get(local_job_type(kind).status, TERMINAL[0]) in TERMINAL

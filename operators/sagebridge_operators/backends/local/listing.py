@@ -64,5 +64,4 @@ def _matches(body: Body, request: Body, name: str, status: str) -> bool:
 
 
 def _order(body: Body, by: str, name: str, status: str) -> tuple[Any, float]:
-    key = {"Name": name, "Status": status}.get(by, "CreationTime")
-    return body[key], body["CreationTime"]
+    return body[{"Name": name, "Status": status}.get(by, by)], body["CreationTime"]

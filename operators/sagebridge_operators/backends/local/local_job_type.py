@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sagebridge.model.step_types import STEP_TYPES
+from sagebridge.model.step_types import STEP_TYPES, snake_case
 from sagebridge_operators.run_errors import NotRunnable
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ class LocalJobType:
         check: raises ``ApiError`` for an invalid request, before it is recorded.
         defaults: fields that the service adds to the request.
         expected: more fields of a new job's Describe response, from its request and name.
+        details: more fields of a Describe response, from the body of the record and all records.
         summary: fields of List responses, in addition to those of all kinds.
         undescribed: fields that the Describe response does not have.
         secondary_statuses: whether the API describes the stages of a job.
@@ -38,21 +39,36 @@ class LocalJobType:
     check: Callable[[Mapping[str, Any], Records, str], None] = lambda request, records, region: None
     defaults: Mapping[str, Any] = field(default_factory=dict)
     expected: Callable[[Mapping[str, Any], str], Mapping[str, Any]] = lambda request, name: {}
+    details: Callable[[Mapping[str, Any], Records], Mapping[str, Any]] = lambda body, records: {}
     summary: tuple[str, ...] = ()
     undescribed: tuple[str, ...] = ()
     secondary_statuses: bool = False
 
     @property
+    def resource(self) -> str:
+        """The job as the API names it, such as TrainingJob."""
+        return STEP_TYPES[self.kind].resource
+
+    @property
+    def arn_kind(self) -> str:
+        """The kind of resource in its ARN, such as training-job."""
+        return snake_case(self.resource).replace("_", "-")
+
+    @property
     def name(self) -> str:
-        return f"{self.kind}JobName"
+        return f"{self.resource}Name"
 
     @property
     def arn(self) -> str:
-        return f"{self.kind}JobArn"
+        return f"{self.resource}Arn"
 
     @property
     def status(self) -> str:
-        return f"{self.kind}JobStatus"
+        return f"{self.resource}Status"
+
+    @property
+    def end_time(self) -> str:
+        return f"{self.resource.removesuffix('Job')}EndTime"
 
 
 _MODULES = {

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -16,7 +18,9 @@ from sagebridge.errors import SagebridgeError
 from sagebridge.model.local_differences import notes, refusals
 from sagebridge_operators.backends.local.database import Records
 from sagebridge_operators.backends.local.local_job_type import local_job_type
+from sagebridge_operators.backends.local.os_errors import describe
 from sagebridge_operators.backends.local.store import FolderStore
+from sagebridge_operators.lifecycle import file_locks
 from sagebridge_operators.run_errors import RecordsError
 
 TERMINAL = ("Completed", "Failed", "Stopped")
@@ -44,6 +48,30 @@ def clear(folder: Path) -> None:
         shutil.rmtree(folder / part, ignore_errors=True)
 
 
+@contextmanager
+def hold(
+    home: Path, kind: str, name: str, how: int = fcntl.LOCK_EX | fcntl.LOCK_NB
+) -> Iterator[int | None]:
+    """Hold the lock of a job. Yields its descriptor, or None if another process holds it.
+
+    The creator of a job holds the lock before the record is visible, then the supervisor until it
+    ends. A free lock of a running job therefore means that its supervisor has died.
+    """
+    path = job_folder(home, kind, name) / "supervisor.lock"
+    with ExitStack() as stack:
+        try:
+            lock = stack.enter_context(file_locks.hold(path, how))
+        except OSError as error:
+            raise RecordsError(str(path), describe(error)) from error
+        yield lock
+
+
+def is_held(home: Path, kind: str, name: str) -> bool:
+    """Whether the supervisor of a job runs, or its creator is about to start it."""
+    with hold(home, kind, name, fcntl.LOCK_SH | fcntl.LOCK_NB) as free:
+        return free is None
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """How a job ended: a terminal status and more fields of its Describe response."""
@@ -59,9 +87,10 @@ class Outcome:
         body.update(self.fields)
         if reason := body.get("FailureReason"):
             body["FailureReason"] = shorten(reason)
-        body[f"{kind}JobStatus"] = self.status
-        body[f"{kind}EndTime"] = body["LastModifiedTime"] = now
-        if local_job_type(kind).secondary_statuses:
+        job_type = local_job_type(kind)
+        body[job_type.status] = self.status
+        body[job_type.end_time] = body["LastModifiedTime"] = now
+        if job_type.secondary_statuses:
             message = self.message or self.fields.get("FailureReason", "")
             enter(body, self.secondary_status or self.status, shorten(message), now)
             body["SecondaryStatusTransitions"][-1]["EndTime"] = now
@@ -123,7 +152,7 @@ class Job:
 
     @property
     def arn(self) -> str:
-        return str(self.request[f"{self.kind}JobArn"])
+        return str(self.request[local_job_type(self.kind).arn])
 
     @property
     def region(self) -> str:
@@ -168,12 +197,17 @@ class Job:
         return self._stop_time() is not None
 
     def _stop_time(self) -> float | None:
-        """When a stop was requested, in epoch seconds."""
+        """When a stop was requested, in epoch seconds; 0 if the job that created it has died."""
         try:
             body = self.records.get(self.kind, self.name)
+            if body is None:
+                return 0.0
+            owner = body.get("_owner")
+            if "_stop" not in body and owner and not is_held(self.home, *owner):
+                return 0.0
         except RecordsError:
             return None
-        return 0.0 if body is None else body.get("_stop")
+        return body.get("_stop")
 
     def check_stop(self) -> None:
         """Raise JobStopped if a stop was requested; reads the record a few times per second."""

@@ -6,14 +6,13 @@ dies, its job dies with it, and ``reap`` sets the record to Failed.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from collections.abc import Mapping
+from contextlib import ExitStack, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +30,10 @@ from sagebridge_operators.backends.local.supervised_job import (
     Outcome,
     clear,
     enter,
+    hold,
+    is_held,
     job_folder,
 )
-from sagebridge_operators.lifecycle import file_locks
 from sagebridge_operators.lifecycle.private_folders import make_private
 from sagebridge_operators.run_errors import RecordsError
 
@@ -44,24 +44,6 @@ _CREATOR_DIED = (
 RESERVED_BYTES = 1 << 18
 RECORD_TRIES, RECORD_PAUSE_SECONDS = 30, 2.0
 KEPT_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "LD_LIBRARY_PATH")
-
-
-@contextmanager
-def hold(
-    home: Path, kind: str, name: str, how: int = fcntl.LOCK_EX | fcntl.LOCK_NB
-) -> Iterator[int | None]:
-    """Hold the lock of a job. Yields its descriptor, or None if another process holds it.
-
-    The creator of a job holds the lock before the record is visible, then the supervisor until it
-    ends. A free lock of a running job therefore means that its supervisor has died.
-    """
-    path = job_folder(home, kind, name) / "supervisor.lock"
-    with ExitStack() as stack:
-        try:
-            lock = stack.enter_context(file_locks.hold(path, how))
-        except OSError as error:
-            raise RecordsError(str(path), describe(error)) from error
-        yield lock
 
 
 def start(
@@ -101,13 +83,14 @@ def start(
 
 def request_stop(home: Path, kind: str, name: str) -> dict[str, Any]:
     """Request a stop. Returns the body of the record: Stopping, unless the job has ended."""
+    job_type = local_job_type(kind)
 
     def stopping(body: dict[str, Any]) -> None:
-        if body[f"{kind}JobStatus"] not in TERMINAL:
+        if body[job_type.status] not in TERMINAL:
             body.setdefault("_stop", time.time())
-            body[f"{kind}JobStatus"] = "Stopping"
+            body[job_type.status] = "Stopping"
             body["LastModifiedTime"] = time.time()
-            if local_job_type(kind).secondary_statuses:
+            if job_type.secondary_statuses:
                 enter(body, "Stopping", f"Stopping the {kind.lower()} job", time.time())
 
     return Records(home / "records.db").update(kind, name, stopping)
@@ -135,10 +118,7 @@ def reap(records: Records, kind: str, name: str) -> dict[str, Any]:
 
 
 def _orphaned(home: Path, body: Mapping[str, Any], kind: str, name: str) -> bool:
-    if body[f"{kind}JobStatus"] in TERMINAL:
-        return False
-    with hold(home, kind, name, fcntl.LOCK_SH | fcntl.LOCK_NB) as free:
-        return free is not None
+    return body[local_job_type(kind).status] not in TERMINAL and not is_held(home, kind, name)
 
 
 def _environment(outer: Mapping[str, str]) -> dict[str, str]:
@@ -155,7 +135,7 @@ def _environment(outer: Mapping[str, str]) -> dict[str, str]:
 
 def _end(records: Records, kind: str, name: str, outcome: Outcome) -> None:
     def change(body: dict[str, Any]) -> None:
-        if body[f"{kind}JobStatus"] not in TERMINAL:
+        if body[local_job_type(kind).status] not in TERMINAL:
             outcome.record(body, kind)
 
     records.update(kind, name, change)
@@ -166,7 +146,7 @@ def _claim(records: Records, kind: str, name: str) -> bool:
 
     def change(body: dict[str, Any]) -> None:
         nonlocal claimed
-        if body[f"{kind}JobStatus"] not in TERMINAL and "_supervisor" not in body:
+        if body[local_job_type(kind).status] not in TERMINAL and "_supervisor" not in body:
             body["_supervisor"] = {"pid": os.getpid()}
             claimed = True
 
