@@ -14,6 +14,7 @@ import pytest
 from sagebridge.authoring.runnable import why_not_local
 from sagebridge.model.expressions import plain
 from sagebridge.model.pipeline import Pipeline, Step
+from sagebridge_operators.backends.local import LocalBackend
 from sagebridge_operators.backends.local.algorithms.user_errors import UserError
 from sagebridge_operators.backends.local.checks import data_bias, data_quality, monitor
 from sagebridge_operators.steps.clarify_check import bias_violations
@@ -303,6 +304,7 @@ def test_scripts_of_the_user_run_before_and_after(desk: Desk) -> None:
         ({}, "", "has no rows"),
         ({"dataset_format": '{"sagemakerCaptureJson": {}}'}, "1", "'sagemakercapturejson' is not"),
         ({"dataset_format": "csv"}, "1", "dataset_format: expected one format"),
+        ({"dataset_format": '{"parquet": {}}'}, "1", "[Pp]arquet"),
         ({"dataset_format": '{"json": {}}'}, "{", "is not json"),
         ({"dataset_format": '{"json": {}}'}, "[1]", "expected JSON objects, found '1'"),
         ({"analysis_type": "MODEL_BIAS"}, "a\n1", "MODEL_BIAS needs AWS"),
@@ -566,6 +568,10 @@ def test_metric_without_a_value_has_an_error() -> None:
         ({"methods": {"pre_training_bias": {"methods": ["XX"]}}}, "unknown metrics XX"),
         ({"label": "x"}, "no column 'x'"),
         ({"facet": []}, "facet is missing"),
+        (
+            {"facet": [{"name_or_index": "age", "value_or_threshold": ["old"]}]},
+            "age: the threshold 'old' is not a number",
+        ),
         ({"facet": [{"name_or_index": "age"}]}, "age has many values and needs a threshold"),
         ({"label_values_or_threshold": None}, "label_values_or_threshold is missing"),
     ],
@@ -586,7 +592,7 @@ def request(bench: Bench, image: str, inputs: Mapping[str, str], **more: Any) ->
     found = bench.processing(
         "",
         inputs={name: (uri, f"/opt/ml/processing/input/{name}") for name, uri in inputs.items()},
-        outputs={"result": ("s3://bucket/out", "/opt/ml/processing/output")},
+        outputs={"analysis_result": ("s3://bucket/out", "/opt/ml/processing/output")},
         **more,
     )
     return found | {"AppSpecification": {"ImageUri": f"{REGISTRY}/{image}"}}
@@ -604,7 +610,9 @@ def test_image_of_model_monitor_runs_as_a_job(bench: Bench) -> None:
     assert body["ProcessingJobStatus"] == "Completed", body.get("FailureReason")
     assert body["ExitMessage"] == "Completed: Job completed successfully."
     assert json.loads(bench.text("s3://bucket/out/constraints.json"))["features"]
-    assert "a program of sagebridge analyzes the data" in bench.log("Processing", "job")
+    log = LocalBackend(bench.home, bench.base).job_log("QualityCheck", "job").read()
+    assert "a program of sagebridge analyzes the data" in log[0]
+    assert log[-1] == body["ExitMessage"]
 
 
 def test_image_of_clarify_runs_as_a_job(bench: Bench) -> None:

@@ -43,20 +43,24 @@ FORMATS = {
     "application/jsonlines": "json",
     "application/x-parquet": "parquet",
 }
+FOLDERS = ("analysis_config", "dataset", "analysis_result")
 UNSUPPORTED = ("dataset_uri", "facet_dataset_uri", "features")
 
 
 def run() -> None:
     """Write analysis.json as the configuration in the input ``analysis_config`` describes."""
     job = read_document(base() / "config/processingjobconfig.json")
-    inputs = {one["InputName"]: one["S3Input"]["LocalPath"] for one in job["ProcessingInputs"]}
-    (output,) = job["ProcessingOutputConfig"]["Outputs"]
-    if missing := [name for name in ("analysis_config", "dataset") if name not in inputs]:
-        raise UserError(f"the job has no input {' and no input '.join(missing)}")
-    (file,) = Path(inputs["analysis_config"]).iterdir()
-    config = read_document(file)
-    analysis = analyse(config, _dataset(config, Path(inputs["dataset"])))
-    write_document(Path(output["S3Output"]["LocalPath"]) / "analysis.json", analysis)
+    outputs = job.get("ProcessingOutputConfig", {}).get("Outputs", [])
+    folders = {
+        name: Path(one.get("S3Input", one.get("S3Output"))["LocalPath"])
+        for one in (*job.get("ProcessingInputs", ()), *outputs)
+        if (name := one.get("InputName", one.get("OutputName"))) in FOLDERS
+    }
+    if missing := [name for name in FOLDERS if name not in folders]:
+        raise UserError(f"the job has no input or output {', '.join(missing)}")
+    config = read_document(folders["analysis_config"] / "analysis_config.json")
+    analysis = analyse(config, _dataset(config, folders["dataset"]))
+    write_document(folders["analysis_result"] / "analysis.json", analysis)
 
 
 def _dataset(config: Mapping[str, Any], folder: Path) -> pd.DataFrame:
@@ -122,8 +126,10 @@ def _groups(values: pd.Series[Any], wanted: list[Any]) -> Iterator[tuple[pd.Seri
     if numeric and len(wanted) < 2 and distinct > 2 and many:
         if not wanted:
             raise UserError(f"the facet {values.name} has many values and needs a threshold")
-        numbers = pd.to_numeric(values)
-        above = numbers > float(wanted[0])
+        numbers, threshold = pd.to_numeric(values), pd.to_numeric(wanted[0], errors="coerce")
+        if pd.isna(threshold):
+            raise UserError(f"{values.name}: the threshold {wanted[0]!r} is not a number")
+        above = numbers > threshold
         highest = numbers.max()
         yield above, f"({wanted[0]}, {highest}]"
         return

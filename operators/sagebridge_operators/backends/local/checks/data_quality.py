@@ -153,7 +153,7 @@ def violations(
         before = {str(one["name"]): one for one in prior_statistics.get("features", ())}
     except (KeyError, TypeError) as error:
         raise UserError(f"the baseline has no list of features with names: {error!r}") from None
-    config = _merged(CONFIG, prior.get("monitoring_config", {}))
+    config = _merged(CONFIG, prior.get("monitoring_config") or {})
     if config["evaluate_constraints"] == "Disabled":
         return
     for kind, names in (
@@ -170,7 +170,7 @@ def violations(
             )
     for name, feature in wanted.items():
         if name in table:
-            own = _merged(config, feature.get("monitoringConfigOverrides", {}))
+            own = _merged(config, feature.get("monitoringConfigOverrides") or {})
             for check, text in _findings(table[name], feature, before.get(name, {}), own):
                 yield _violation(name, check, text)
 
