@@ -33,9 +33,9 @@ test-airflow:
 	@$(BOOTSTRAP) airflow
 	$(AIRFLOW)/pytest -m "not slow"
 
-# Some of these tests compare Airflow with Prefect, so they need both environments.
+# Some of these tests compare Airflow with Prefect, and some compile pipelines with the SDK.
 test-airflow-slow:
-	@$(BOOTSTRAP) airflow prefect
+	@$(BOOTSTRAP) airflow prefect sagemaker sagemaker-3
 	$(AIRFLOW)/pytest -m slow
 
 test-airflow-3.1:

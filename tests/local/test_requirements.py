@@ -79,17 +79,18 @@ def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+def engine_files() -> list[str]:
+    """The distributions, modules and programs in the environment of the engine."""
+    folders = [*site.getsitepackages(), str(Path(sys.executable).parent)]
+    return sorted(str(path) for folder in folders for path in Path(folder).iterdir())
+
+
 @pytest.fixture(autouse=True)
 def _engine_is_unchanged() -> Any:
     """No test adds anything to the environment of the engine."""
-
-    def listing() -> list[str]:
-        folders = [*site.getsitepackages(), str(Path(sys.executable).parent)]
-        return sorted(str(path) for folder in folders for path in Path(folder).iterdir())
-
-    before = listing()
+    before = engine_files()
     yield
-    assert listing() == before
+    assert engine_files() == before
 
 
 def training(bench: Bench, name: str, script: str, requirements: str) -> dict[str, Any]:
@@ -138,6 +139,30 @@ def test_equal_requirements_are_installed_once_for_all_kinds_of_jobs(
     assert "version 1.0" in log
     assert "Successfully installed" not in log
     assert len(shared(bench)) == 1
+
+
+def test_second_requirements_are_shared_on_top_of_the_first(bench: Bench, wheels: Path) -> None:
+    """As for a function: first the SDK is installed, then the function's own requirements."""
+    wheel(wheels, "otherlib", "2.0")
+    bench.store.write("s3://bucket/requirements.txt", b"otherlib\n")
+    script = (
+        "import os; os.system('pip install -r /opt/ml/input/data/more/requirements.txt -U')\n"
+        f"{SHOW}\nimport otherlib; print('other', otherlib.VERSION)"
+    )
+    bench.store.write(CODE, source(train=script, requirements="tinylib"))
+    code = {"sagemaker_program": "train.py", "sagemaker_submit_directory": CODE}
+    request = bench.training(code, {"more": "s3://bucket/requirements.txt"})
+    bench.run("Training", "first", request)
+    shutil.rmtree(wheels)
+
+    body = bench.run("Training", "second", request)
+
+    log = bench.log("Training", "second")
+    assert body["TrainingJobStatus"] == "Completed", log
+    assert "version 1.0" in log
+    assert "other 2.0" in log
+    assert log.count("are already installed in") == 2
+    assert len(shared(bench)) == 2
 
 
 def test_jobs_at_the_same_time_install_once(bench: Bench) -> None:
@@ -305,7 +330,7 @@ def test_only_requirements_without_files_are_shared(
     file.write_text(f"first \\\n  ==1  # comment\n{line}\n")
     packages = tmp_path / f"lib/python3.{sys.version_info.minor}/site-packages"
     packages.mkdir(parents=True)
-    found = job_environment._shareable(tmp_path, ["install", "-r", str(file)])
+    found = job_environment._shareable(tmp_path, {"base": ""}, ["install", "-r", str(file)])
     assert found == (["first ==1", line] if plain else None)
 
 

@@ -14,6 +14,14 @@ from pathlib import Path
 from shutil import which
 from typing import Any
 
+from sagebridge.model.function_arguments import (
+    DRIVER,
+    NOTEBOOK,
+    PYTHON,
+    needs_conda,
+    other_python,
+)
+
 PROGRAM_PATH = (
     f"{Path(sys.executable).parent}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 )
@@ -46,6 +54,10 @@ def has(pattern: str) -> Callable[[object], bool]:
     return lambda value: isinstance(value, str) and re.search(pattern, value) is not None
 
 
+def _quoted(value: object) -> str:
+    return f" {value!r}" if isinstance(value, str) else ""
+
+
 def without(key: str) -> Callable[[object], bool]:
     """Whether a field is an object without this key."""
     return lambda value: isinstance(value, Mapping) and key not in value
@@ -53,8 +65,9 @@ def without(key: str) -> Callable[[object], bool]:
 
 def _is_missing(program: object) -> bool:
     """Whether a program without a path is not installed on this machine."""
-    plain = isinstance(program, str) and "/" not in program and not program.startswith("python")
-    return plain and which(str(program), path=PROGRAM_PATH) is None
+    if not isinstance(program, str) or "/" in program or program.startswith("python"):
+        return False
+    return program != NOTEBOOK and which(program, path=PROGRAM_PATH) is None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +82,7 @@ class Difference:
         unless: paths of fields that remove the difference.
         shown: the condition in the docs; default: the field.
         here: what happens on this machine; for a refused step, what is not supported.
+        found: shows the value in messages of a refused step; default: a string, quoted.
         refused: whether the step cannot run here. It is found before the first job, unless the
             value is known only at run time; then the job fails.
     """
@@ -79,6 +93,7 @@ class Difference:
     unless: tuple[str, ...] = ()
     shown: str = ""
     here: str
+    found: Callable[[object], str] = _quoted
     refused: bool = False
 
     def places(self, request: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
@@ -192,6 +207,37 @@ DIFFERENCES: tuple[Difference, ...] = (
         field="AlgorithmSpecification.AlgorithmName",
         unless=_SCRIPT,
         here="algorithms of the marketplace are not supported",
+        refused=True,
+    ),
+    Difference(
+        types=("Training",),
+        field="AlgorithmSpecification.ContainerArguments",
+        applies=lambda arguments: bool(other_python(arguments)),
+        shown="`@step`: a Python version that differs from that of the engine's environment",
+        here="pickled functions run only with the Python version that compiled the pipeline",
+        found=lambda arguments: f" (compiled with Python {other_python(arguments)}, here {PYTHON})",
+        refused=True,
+    ),
+    *(
+        Difference(
+            types=("Training",),
+            field=field,
+            applies=applies,
+            shown="`@step`: `job_conda_env`, or an environment.yml as `dependencies`",
+            here="there is no conda; use a requirements.txt as `dependencies`",
+            refused=True,
+        )
+        for field, applies in (
+            ("AlgorithmSpecification.ContainerArguments", needs_conda),
+            ("Environment.SAGEMAKER_JOB_CONDA_ENV", _any),
+        )
+    ),
+    Difference(
+        types=("Training",),
+        field="AlgorithmSpecification.ContainerEntrypoint[]",
+        applies=has(r"/spark_app\.py$"),
+        shown="`@step`: `spark_config`",
+        here="there is no Spark",
         refused=True,
     ),
     Difference(
@@ -346,6 +392,22 @@ DIFFERENCES: tuple[Difference, ...] = (
     ),
     Difference(
         types=("Training",),
+        field="AlgorithmSpecification.ContainerEntrypoint[]",
+        applies=has(f"{DRIVER}$"),
+        shown="`@step`",
+        here=(
+            "the SDK is not part of an image: the version that compiled the pipeline is installed "
+            "for the job (of version 3 only sagemaker-core)"
+        ),
+    ),
+    Difference(
+        types=("Training",),
+        field="Environment.SM_KERNEL_NAME",
+        shown="notebook jobs: the kernel",
+        here="if it is not installed, the Python of the engine's environment runs the notebook",
+    ),
+    Difference(
+        types=("Training",),
         field="CheckpointConfig.S3Uri",
         here="checkpoints are uploaded at the end of the job",
     ),
@@ -425,8 +487,7 @@ def refusals(type_: str, request: Mapping[str, Any]) -> Iterator[str]:
     """What of a request this machine cannot do, each with the field; empty if it can run."""
     for difference, place, value in _found(type_, request):
         if difference.refused:
-            shown = f" {value!r}" if isinstance(value, str) else ""
-            yield f"{place}{shown}: {difference.here}"
+            yield f"{place}{difference.found(value)}: {difference.here}"
 
 
 def notes(type_: str, request: Mapping[str, Any]) -> list[str]:

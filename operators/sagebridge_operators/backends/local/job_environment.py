@@ -3,8 +3,8 @@
 Each job has its own virtual environment. A ``.pth`` file adds the packages of the engine's
 environment (the one that runs Airflow or Prefect), which pip considers outside and never changes.
 ``pip install -r FILE`` is done once per content of FILE, in a shared environment in the working
-folder, and its files are linked into the environment of the job. All other pip commands change
-only the environment of the job.
+folder, and its files are linked into the environment of the job; a second FILE is installed on top
+of the first. All other pip commands change only the environment of the job.
 
 The job's Python runs this file as a script, so it imports only the standard library.
 """
@@ -24,7 +24,7 @@ import sysconfig
 import tempfile
 import venv
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from importlib.util import find_spec
 from itertools import dropwhile
@@ -67,7 +67,7 @@ def create(folder: Path, shared: Path, more: Iterable[str] = ()) -> None:
     # More folders first: the environment may have another sagebridge than the one that runs.
     user = [site.getusersitepackages()] if site.ENABLE_USER_SITE else []
     packages = [path for path in (*more, *site.getsitepackages(), *user) if Path(path).is_dir()]
-    settings = {"shared": str(shared), "packages": packages, "pip": "", "uv": ""}
+    settings = {"shared": str(shared), "packages": packages, "pip": "", "uv": "", "base": ""}
     if not find_spec("pip"):
         settings["pip"] = _bundled_pip()
         settings["uv"] = "" if settings["pip"] else shutil.which("uv") or ""
@@ -125,7 +125,7 @@ def main(arguments: Sequence[str]) -> int:
     """Run a pip command of a job. Returns its exit code."""
     folder = Path(sys.prefix)
     settings = json.loads((folder / SETTINGS).read_text())
-    content = _shareable(folder, arguments)
+    content = _shareable(folder, settings, arguments)
     if content is None:
         return _pip(folder, settings, arguments)
     shared = Path(settings["shared"], _key(content, settings))
@@ -135,6 +135,8 @@ def main(arguments: Sequence[str]) -> int:
         if not (shared / COMPLETE).exists():
             shutil.rmtree(shared, ignore_errors=True)
             _make(shared, settings)
+            if settings["base"]:
+                _link(Path(settings["base"]), shared)
             if code := _pip(shared, settings, arguments):
                 shutil.rmtree(shared, ignore_errors=True)
                 return code
@@ -142,6 +144,7 @@ def main(arguments: Sequence[str]) -> int:
         else:
             print(f"The requirements are already installed in {shared}", flush=True)
         _link(shared, folder)
+    (folder / SETTINGS).write_text(json.dumps({**settings, "base": str(shared)}))
     return 0
 
 
@@ -177,13 +180,17 @@ def _unpack_pip(settings: dict[str, Any]) -> None:
             Path(fresh, "pip").rename(target)
 
 
-def _shareable(folder: Path, arguments: Sequence[str]) -> list[str] | None:
-    """The command's options and requirements, if its result is the same for every job."""
+def _shareable(
+    folder: Path, settings: Mapping[str, Any], arguments: Sequence[str]
+) -> list[str] | None:
+    """The command's options and requirements, if its result is the same for every job.
+
+    ``settings["base"]`` is the shared environment that has been linked into this one.
+    """
     if arguments[:1] != ["install"] or any(map(os.environ.get, _LOCAL_VARIABLES)):
         return None
-    ours = shutil.ignore_patterns(_OURS, "__pycache__")
-    names = [entry.name for entry in _packages(folder).iterdir()]
-    if len(ours("", names)) < len(names):
+    base = Path(settings["base"]) if settings["base"] else None
+    if _installed(folder) != (_installed(base) if base else set()):
         return None
     words = list(arguments[1:])
     files = [i for i, word in enumerate(words) if word in {"-r", "--requirement"}]
@@ -198,6 +205,12 @@ def _shareable(folder: Path, arguments: Sequence[str]) -> list[str] | None:
     except (OSError, ValueError):
         return None
     return [*sorted(words), *lines] if all(map(_is_plain, lines)) else None
+
+
+def _installed(folder: Path) -> set[str]:
+    """The names in the site-packages of an environment, apart from sagebridge's files."""
+    names = [entry.name for entry in _packages(folder).iterdir()]
+    return set(names) - shutil.ignore_patterns(_OURS, "__pycache__")("", names)
 
 
 _LOCAL_VARIABLES = ("PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_USER", "PIP_CONSTRAINT")
@@ -229,10 +242,11 @@ def _key(content: Sequence[str], settings: dict[str, Any]) -> str:
         for entry in sorted(Path(path).iterdir())
         if entry.suffix in {".dist-info", ".egg-info", ".egg-link"}
     ]
-    # PIP_PYTHON is the environment of the job, and so differs between jobs.
-    pip = {name: os.environ[name] for name in sorted(os.environ) if name.startswith("PIP_")}
-    pip.pop("PIP_PYTHON", None)
-    parts = [list(content), sys.version, settings["packages"], installed, pip]
+    # PIP_PYTHON is the environment of the job, and so differs between jobs; a cache has no effect.
+    names = [name for name in sorted(os.environ) if name.startswith("PIP_")]
+    names = [name for name in names if name not in {"PIP_PYTHON", "PIP_CACHE_DIR"}]
+    pip = {name: os.environ[name] for name in names}
+    parts = [list(content), sys.version, settings["packages"], installed, pip, settings["base"]]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 
@@ -247,7 +261,7 @@ def _link(source: Path, target: Path) -> None:
         except OSError:
             shutil.copy2(path, copy)
 
-    skipped = shutil.ignore_patterns(_OURS, "__pycache__")
+    skipped = shutil.ignore_patterns(_OURS)
     for entry in source.iterdir():
         if entry.is_dir() and not entry.is_symlink() and entry.name != "bin":
             copy = target / entry.name

@@ -69,6 +69,12 @@ def with_requirements(job: Job, code: str, command: Sequence[str]) -> list[str]:
     return ["/bin/sh", "-c", install, code, *command]
 
 
+def installing(job: Job, requirements: Sequence[str], command: Sequence[str]) -> list[str]:
+    """The command, after the installation of packages that SageMaker's images have."""
+    job.host_path(f"{CODE}/requirements.txt").write_text("\n".join(requirements) + "\n")
+    return with_requirements(job, CODE, command)
+
+
 def command(program: str, hyperparameters: Mapping[str, Any]) -> list[str]:
     """The command line of a script, with its hyperparameters as arguments."""
     start = ["/bin/sh", program] if program.endswith(".sh") else ["python", program]

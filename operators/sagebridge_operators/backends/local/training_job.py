@@ -6,12 +6,11 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sagebridge_operators.backends.local import script_mode
+from sagebridge_operators.backends.local import notebook, remote_function, script_mode
 from sagebridge_operators.backends.local.container import Exit
 from sagebridge_operators.backends.local.container import run as run_container
 from sagebridge_operators.backends.local.data_transfer import (
@@ -22,6 +21,7 @@ from sagebridge_operators.backends.local.data_transfer import (
 from sagebridge_operators.backends.local.local_job_type import DAY, LocalJobType
 from sagebridge_operators.backends.local.resource_config import resource_config
 from sagebridge_operators.backends.local.supervised_job import Job, JobFailed, Outcome, image_parts
+from sagebridge_operators.backends.local.training_program import Program
 from sagebridge_operators.backends.local.uploads import upload, upload_archive, upload_tree
 
 XGBOOST = "sagebridge_operators.backends.local.algorithms.xgboost"
@@ -29,16 +29,6 @@ NUMBER = r"([-+]?[0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)"
 CHECKPOINTS = "/opt/ml/checkpoints"
 SEARCH = Path(__file__).with_name("metric_search.py")
 METRIC_SECONDS = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Program:
-    """The command of a training job, its environment and working folder."""
-
-    command: Sequence[str]
-    environment: Mapping[str, str]
-    cwd: str | None = None
-    built_in: bool = False
 
 
 def run(job: Job) -> Outcome:
@@ -76,6 +66,8 @@ def run(job: Job) -> Outcome:
     kept = end.succeeded or end.stopped or end.timed_out
     if not kept:
         fields["FailureReason"] = end.reason(job, job.message("failure"))
+    elif end.succeeded and (missing := program.missing()):
+        fields["FailureReason"] = missing
 
     def upload_artifacts() -> None:
         fields.update(_upload(job, model=kept))
@@ -93,7 +85,7 @@ def _outcome(end: Exit, fields: Mapping[str, Any]) -> Outcome:
     if end.timed_out:
         message = "Training job runtime exceeded MaxRuntimeInSeconds provided"
         return Outcome("Stopped", fields, "MaxRuntimeExceeded", message)
-    if end.succeeded:
+    if "FailureReason" not in fields:
         return Outcome("Completed", fields, message="Training job completed")
     return Outcome("Failed", fields)
 
@@ -137,6 +129,10 @@ def _checkpoints(job: Job) -> tuple[Path, str] | None:
 def _program(job: Job, hyperparameters: Mapping[str, Any]) -> Program:
     specification = job.request["AlgorithmSpecification"]
     image = specification.get("TrainingImage", "")
+    if remote_function.is_function(job.request):
+        return remote_function.program(job)
+    if notebook.is_notebook(job.request):
+        return notebook.program(job)
     if entrypoint := specification.get("ContainerEntrypoint"):
         return Program([*entrypoint, *specification.get("ContainerArguments", [])], {})
     variables = job.request.get("Environment", {})
