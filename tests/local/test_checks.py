@@ -439,7 +439,8 @@ def test_worse_model_violates_the_thresholds_of_the_baseline(desk: Desk) -> None
     [
         ({"inference_attribute": "z"}, "no column 'z'; it has x, y"),
         ({"inference_attribute": ""}, "expected ground_truth_attribute, and inference_attribute"),
-        ({"problem_type": "BinaryClassification"}, "expected two labels, found 1, 2, 3, 4"),
+        ({"problem_type": "BinaryClassification"}, "expected two labels, found 1, 10, 100, 1000"),
+        ({"problem_type": "MulticlassClassification"}, "1001 different labels are too many"),
         ({"baseline_constraints": "{}"}, "the baseline has no regression_constraints"),
     ],
 )
@@ -450,8 +451,9 @@ def test_invalid_model_check_fails_with_one_reason(
         file = desk.root / "prior/constraints"
         file.write_text(environment["baseline_constraints"])
         environment = {"baseline_constraints": str(file)}
+    rows = "".join(f"{one},{one + 1}\n" for one in range(1, 1001))
     with pytest.raises(UserError, match=error):
-        desk.run("x,y\n1,1\n2,2\n3,4\n", **REGRESSION | environment)
+        desk.run(f"x,y\n{rows}", **REGRESSION | environment)
 
 
 CONFIG: dict[str, Any] = {

@@ -178,16 +178,16 @@ DIFFERENCES: tuple[Difference, ...] = (
     ),
     *(
         Difference(
-            types=(type_,),
+            types=types,
             field=f"{field}.ContainerEntrypoint[0]",
             applies=_is_missing,
             shown="a program of the image, such as `smspark-submit`",
             here="images are not run, and this machine does not have the program",
             refused=True,
         )
-        for type_, field in (
-            ("Processing", "AppSpecification"),
-            ("Training", "AlgorithmSpecification"),
+        for types, field in (
+            (_PROCESSING, "AppSpecification"),
+            (("Training",), "AlgorithmSpecification"),
         )
     ),
     Difference(

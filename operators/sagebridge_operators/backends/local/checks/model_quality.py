@@ -25,6 +25,7 @@ KINDS = {
 }
 SAMPLES, PART, LEAST_ROWS = 5, 0.8, 200
 """The standard deviation is that of 5 samples of 80 %, if there are at least 200 rows."""
+MOST_LABELS = 1000
 BETAS = {"f0_5": 0.5, "f1": 1.0, "f2": 2.0}
 CONSTANT = "_best_constant_classifier"
 LESS, GREATER = "LessThanThreshold", "GreaterThanThreshold"
@@ -109,6 +110,8 @@ def _classification(
         raise UserError("MulticlassClassification needs inference_attribute")
     labels = sorted({*rows["true"], *rows.get("predicted", ())})
     positive = _positive(labels) if binary else ""
+    if len(labels) > MOST_LABELS:
+        raise UserError(f"{problem}: {len(labels)} different labels are too many")
     negative = next((one for one in labels if one != positive), "0")
     if binary and "probability_attribute" in given:
         rows["probability"] = _numeric(given["probability_attribute"])
