@@ -43,13 +43,17 @@ LINEAGE = {
 }
 
 
-def test_step_records_entities_and_associations_once(backend: LocalBackend, tmp_path: Path) -> None:
+def test_step_records_entities_and_associations_once(
+    backend: LocalBackend, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
     started = datetime.now(UTC)
     run = Execution("0123456789ab", "p", "airflow", "dag/run", started, {})
     records = ExecutionRecords(Folder(tmp_path / "executions"))
     step = Step("Lin", "Lineage", arguments=plain(LINEAGE))
     task = StepTask(step, run, backend, records, lambda name: None)
     outputs = StepDriver(task).run()
+    assert caplog.text.count("on this machine: Associations[0], Associations[1]: only the") == 1
     assert StepDriver(replace(task, generation=1)).run() == outputs
 
     sagemaker = backend.client("sagemaker")

@@ -18,6 +18,7 @@ from sagebridge.authoring.request_shapes import (
 )
 from sagebridge.model.code_steps import RETURN_VALUE, CarriedStep
 from sagebridge.model.expressions import Get, is_expression
+from sagebridge.model.local_differences import notes
 from sagebridge.model.step_types import STEP_TYPES
 from sagebridge.model.values import ABSENT, Object, Value
 from sagebridge_operators.lifecycle.attempt import Attempt
@@ -93,6 +94,9 @@ class JobRequests:
         if logged:
             text = json.dumps(shown, indent=2)
             self.log.info("%s.%s %s", job_type.service, job_type.create_method(made), text)
+            if task.backend.name == "local" and job_type.stop is None:  # otherwise in the job's log
+                for line in notes(step.type, made):
+                    self.log.info("on this machine: %s", line)
         return made
 
     def prefix(self) -> str | None:
