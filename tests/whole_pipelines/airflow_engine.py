@@ -12,8 +12,7 @@ from sagebridge_operators.airflow.aws_clients import AwsConnection
 from sagebridge_operators.airflow.step_operators import StepOperator
 from tests.dagtest import FinishedRun, play
 from tests.whole_pipelines.scenarios import Scenario
-from tests.whole_pipelines.trace import EXECUTION, Trace
-from tests.whole_pipelines.world import World
+from tests.whole_pipelines.trace import EXECUTION, AnyWorld, Trace
 
 _STATES = {
     "Succeeded": "success",
@@ -24,7 +23,7 @@ _STATES = {
 }
 
 
-def run(world: World, pipeline: Pipeline, scenario: Scenario) -> Trace:
+def run(world: AnyWorld, pipeline: Pipeline, scenario: Scenario) -> Trace:
     """Run a scenario; checks that Airflow shows the states of the trace."""
     records = world.begin(pipeline, scenario)
     world.monkeypatch.setattr(AwsConnection, "backend", lambda connection, **more: world.backend)

@@ -23,11 +23,10 @@ from sagebridge_operators.lifecycle.step_task import StepTask
 from sagebridge_operators.run_errors import StepFailed
 from tests.fakes import STARTED
 from tests.whole_pipelines.scenarios import Scenario
-from tests.whole_pipelines.trace import EXECUTION, Trace
-from tests.whole_pipelines.world import World
+from tests.whole_pipelines.trace import EXECUTION, AnyWorld, Trace
 
 
-def run(world: World, pipeline: Pipeline, scenario: Scenario) -> Trace:
+def run(world: AnyWorld, pipeline: Pipeline, scenario: Scenario) -> Trace:
     """Run a scenario. Raises InvalidPipeline or ParameterError before the first step."""
     records = world.begin(pipeline, scenario)
     written = valid_definition(pipeline)
@@ -41,7 +40,7 @@ def run(world: World, pipeline: Pipeline, scenario: Scenario) -> Trace:
         coerce(pipeline.declared, scenario.parameters),
         pipeline.experiment_config,
     )
-    open_execution(records, EXECUTION, execution.described("aws"), lambda: written)
+    open_execution(records, EXECUTION, execution.described(world.backend.name), lambda: written)
 
     def outputs(name: str, *index: int) -> dict[str, object] | None:
         """The outputs of a step: of the same iteration, or outside the loop."""

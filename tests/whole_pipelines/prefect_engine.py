@@ -9,19 +9,18 @@ from sagebridge.model.pipeline import Pipeline
 from sagebridge_operators.prefect import flow_backends, opened_execution, step_tasks
 from tests.prefect.conftest import FinishedRun, Run, flow_of
 from tests.whole_pipelines.scenarios import Scenario
-from tests.whole_pipelines.trace import EXECUTION, Trace
-from tests.whole_pipelines.world import World
+from tests.whole_pipelines.trace import EXECUTION, AnyWorld, Trace
 
 _STATES = {"Succeeded": "Completed"}
 
 
-def run(world: World, pipeline: Pipeline, scenario: Scenario, play: Run) -> Trace:
+def run(world: AnyWorld, pipeline: Pipeline, scenario: Scenario, play: Run) -> Trace:
     """Run a scenario; checks that Prefect shows the states of the trace."""
     records = world.begin(pipeline, scenario)
     world.monkeypatch.setattr(flow_backends, "open_backend", lambda name: world.backend)
     world.monkeypatch.setattr(opened_execution, "given_execution", lambda run: EXECUTION)
     world.monkeypatch.setattr(step_tasks, "_SECONDS_BETWEEN", 0.0)
-    world.monkeypatch.setenv("SAGEBRIDGE_BACKEND", "faulty")
+    world.monkeypatch.setenv("SAGEBRIDGE_BACKEND", world.backend_name)
     flow = flow_of(write(pipeline)[0])
     # An argument may have another name than its parameter; their order is the same.
     names = [one.name for one in live_arguments(flow.fn)]

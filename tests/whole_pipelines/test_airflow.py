@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.whole_pipelines import in_process
+from tests.whole_pipelines import in_process, local_runs
 from tests.whole_pipelines.airflow_engine import run
 from tests.whole_pipelines.definitions import on_engines, pipeline_of
 from tests.whole_pipelines.scenarios import scenarios
@@ -14,6 +14,7 @@ from tests.whole_pipelines.world import World
 
 pytestmark = pytest.mark.airflow
 FILES = on_engines()
+LOCAL = local_runs.chosen()
 
 
 @pytest.mark.parametrize("path", FILES, ids=[path.stem for path in FILES])
@@ -22,3 +23,8 @@ def test_trace_equals_that_of_the_lifecycle(path: Path, world: World) -> None:
     for scenario in scenarios(pipeline):
         expected = in_process.run(world, pipeline, scenario)
         assert run(world, pipeline, scenario).as_json() == expected.as_json()
+
+
+@pytest.mark.parametrize("path", LOCAL, ids=[path.stem for path in LOCAL])
+def test_definition_runs_on_this_machine(path: Path, tmp_path: Path) -> None:
+    local_runs.check(path, tmp_path, run)

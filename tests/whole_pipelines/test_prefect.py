@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.prefect.conftest import Run
-from tests.whole_pipelines import in_process
+from tests.whole_pipelines import in_process, local_runs
 from tests.whole_pipelines.definitions import on_engines, pipeline_of
 from tests.whole_pipelines.prefect_engine import run
 from tests.whole_pipelines.scenarios import scenarios
@@ -15,6 +16,7 @@ from tests.whole_pipelines.world import World
 
 pytestmark = pytest.mark.prefect
 FILES = on_engines()
+LOCAL = local_runs.chosen()
 
 
 @pytest.mark.parametrize("path", FILES, ids=[path.stem for path in FILES])
@@ -23,3 +25,8 @@ def test_trace_equals_that_of_the_lifecycle(path: Path, world: World, play: Run)
     for scenario in scenarios(pipeline):
         expected = in_process.run(world, pipeline, scenario)
         assert run(world, pipeline, scenario, play).as_json() == expected.as_json()
+
+
+@pytest.mark.parametrize("path", LOCAL, ids=[path.stem for path in LOCAL])
+def test_definition_runs_on_this_machine(path: Path, tmp_path: Path, play: Run) -> None:
+    local_runs.check(path, tmp_path, partial(run, play=play))

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 
@@ -19,6 +19,7 @@ from sagebridge_operators.lifecycle.drive import StepDriver
 from sagebridge_operators.lifecycle.outputs import json_safe
 from sagebridge_operators.lifecycle.records import ExecutionRecords
 from sagebridge_operators.lifecycle.step_states import final_status, states
+from tests.whole_pipelines.scenarios import Scenario
 
 EXECUTION = "0123456789ab"
 """The id of every execution, so that jobs have the same names on all engines."""
@@ -85,6 +86,17 @@ RECORDER = Recorder()
 def label(step: str, index: tuple[int, ...]) -> str:
     """``Train``, or ``Train-0`` for an iteration."""
     return "-".join((step, *map(str, index)))
+
+
+class AnyWorld(Protocol):
+    """Where pipelines run: the faulty AWS, or this machine."""
+
+    monkeypatch: pytest.MonkeyPatch
+    backend: Any
+    backend_name: str
+
+    def begin(self, pipeline: Pipeline, scenario: Scenario) -> ExecutionRecords:
+        """Empty records, and what the run needs."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,30 +6,26 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
 import pytest
-from botocore import session
-from botocore.model import ServiceModel
 
 import sagebridge
 from sagebridge.model.conditions import equals
-from sagebridge.model.expressions import Get, Join, JsonGet, parse_tokens
+from sagebridge.model.expressions import Get
 from sagebridge.model.for_each import body_owners
 from sagebridge.model.pipeline import ConditionStep, Pipeline, Step, walk
 from sagebridge.model.step_types import STEP_TYPES
-from sagebridge.model.values import ABSENT, Value
-from sagebridge.model.visit import located, unescape
 from sagebridge_operators.backends.aws import AwsBackend, client_config, config_of
 from sagebridge_operators.lifecycle import condition_step
 from sagebridge_operators.lifecycle.execution import job_token
 from sagebridge_operators.lifecycle.objects import Folder
-from sagebridge_operators.lifecycle.outputs import LIST_KEYS, look_up, references_to
+from sagebridge_operators.lifecycle.outputs import LIST_KEYS, references_to
 from sagebridge_operators.lifecycle.records import ExecutionRecords
 from sagebridge_operators.run_errors import StoreError
 from sagebridge_operators.steps import JOB_TYPES
@@ -38,25 +34,18 @@ from tests.clock import Clock
 from tests.faulty_aws.job_scripts import JobScript, merged
 from tests.faulty_aws.server import FaultyAws
 from tests.standard.world import patch_time
+from tests.whole_pipelines.file_contents import below, content, service_model
 from tests.whole_pipelines.scenarios import (
     GIVEN,
     Scenario,
     is_natural,
     nested,
     output_type,
-    source_of,
     through,
 )
 from tests.whole_pipelines.trace import EXECUTION, RECORDER, label
 
 ROLE = "arn:aws:iam::111122223333:role/pipeline"
-_BIAS = {"facets": {"F": [{"value_or_threshold": "0", "metrics": [{"name": "CI", "value": 0.1}]}]}}
-ANALYSIS = {
-    "pre_training_bias_metrics": _BIAS,
-    "post_training_bias_metrics": _BIAS,
-    "explanations": {"kernel_shap": {"label0": {"global_shap_values": {"F": 0.1}}}},
-}
-"""The analysis of every ClarifyCheck, now and before."""
 _ITERATIONS = 8
 """Iterations of a ForEach whose jobs get answers."""
 _GENERATIONS = 4
@@ -81,7 +70,7 @@ class Backend(AwsBackend):
         try:
             return super().read_object(uri)
         except StoreError:
-            self.world.put(uri, self.world.content(uri))
+            self.world.put(uri, content(self.world.pipeline, self.world.scenario, uri))
             return super().read_object(uri)
 
 
@@ -96,6 +85,7 @@ class World:
     pipeline: Pipeline = field(default_factory=Pipeline)
     scenario: Scenario = field(default_factory=lambda: Scenario({}))
     backend: Backend = field(init=False)
+    backend_name: str = "faulty"
     _runs: int = 0
 
     def __post_init__(self) -> None:
@@ -195,42 +185,6 @@ class World:
         self.aws.create_bucket(bucket)
         self.aws.client("s3").put_object(Bucket=bucket, Key=key, Body=json.dumps(content).encode())
 
-    def content(self, uri: str) -> Any:
-        """The JSON file at a URI: everything that the pipeline reads from files like it."""
-        found: Any = ANALYSIS if uri.endswith("/analysis.json") else {}
-        for step in walk(self.pipeline):
-            for pointer, value in (one for each in step.values() for one in located(each, "")):
-                if isinstance(value, JsonGet) and re.fullmatch(self._pattern(value), uri):
-                    usual = _in_request(step, pointer)
-                    found = merged(found, self._document(value, usual))
-        return found
-
-    def _pattern(self, value: JsonGet) -> str:
-        """A regular expression for the URI of the file that an expression reads."""
-        if value.property_file is ABSENT:
-            return self._pattern_of(value.s3_uri)
-        step = self.pipeline.step(value.property_file.name)
-        file = step and step.property_file(value.property_file.property_file or "")
-        return ".*" + re.escape(file.file_path if file else "")
-
-    def _pattern_of(self, value: Value) -> str:
-        """A regular expression for a string: anything for what only a run knows."""
-        match value:
-            case str():
-                return re.escape(value)
-            case Join(values=values, on=on):
-                return re.escape("" if on is ABSENT else on).join(map(self._pattern_of, values))
-            case Get(root="Steps") if (step := self.pipeline.step(value.name)) is not None:
-                with suppress(LookupError):  # what its request has there
-                    return self._pattern_of(look_up(step.arguments, value.tokens[1:]))
-        return ".*"
-
-    def _document(self, value: JsonGet, usual: Any) -> Any:
-        path = str(value.path).removeprefix("$")
-        tokens = parse_tokens(path if path.startswith((".", "[")) or not path else f".{path}")
-        wanted = self.scenario.values.get(source_of(value) or "", usual)
-        return nested(tokens or (), wanted, {})
-
 
 def approve(sagemaker: Any, group: str) -> None:
     """Register an approved version with a baseline for each kind of check."""
@@ -273,40 +227,13 @@ def _typical(step: Step | None, reference: Get) -> Any:
     for response in row.outputs if row is not None else ():
         service, _, operation = response.partition(":")
         operation, _, member = operation.partition("/")
-        shape: Any = _service(service).operation_model(operation).output_shape
+        shape: Any = service_model(service).operation_model(operation).output_shape
         names = [member] if member else []
         for token in (*names, *reference.tokens[1:]):
-            shape = _below(shape, token)
+            shape = below(shape, token)
         if shape is not None:
             return _BY_SHAPE.get(shape.type_name, "given")
     return "given"
-
-
-def _in_request(step: Step, pointer: str) -> Any:
-    """A value of the type that the create request of a step has at a pointer."""
-    shape: Any = None
-    for key, request in STEP_TYPES[step.type].requests.items():
-        service, _, operation = request.partition(":")
-        if not key and "/" not in operation:
-            shape = _service(service).operation_model(operation).input_shape
-    for key in pointer.split("/")[1:]:
-        shape = _below(shape, unescape(key))
-    return "1" if shape is not None and shape.type_name == "string" else 1
-
-
-def _below(shape: Any, token: Any) -> Any:
-    if shape is None:
-        return None
-    if shape.type_name == "list":
-        return shape.member
-    if shape.type_name == "map":
-        return shape.value
-    return shape.members.get(getattr(token, "name", token)) if hasattr(shape, "members") else None
-
-
-@cache
-def _service(name: str) -> ServiceModel:
-    return session.get_session().get_service_model(name)
 
 
 _BY_SHAPE = {"integer": 1, "long": 1, "float": 0.5, "double": 0.5, "boolean": True}

@@ -1,0 +1,173 @@
+"""The local backend, with stand-ins for the scripts and data of a definition."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sagebridge.model.expressions import Get, Key, references
+from sagebridge.model.pipeline import Pipeline, walk
+from sagebridge.model.visit import located, nodes
+from sagebridge_operators.backends import local
+from sagebridge_operators.backends.local import LocalBackend
+from sagebridge_operators.backends.local.store import FolderStore
+from sagebridge_operators.lifecycle.objects import Folder
+from sagebridge_operators.lifecycle.records import ExecutionRecords
+from sagebridge_operators.run_errors import StoreError
+from tests.whole_pipelines.file_contents import content
+from tests.whole_pipelines.scenarios import GIVEN, Scenario, scenarios
+from tests.whole_pipelines.stand_ins import StandIns
+from tests.whole_pipelines.trace import RECORDER
+
+
+class Backend(LocalBackend):
+    """This machine, on which the inputs of a job appear when the job is requested."""
+
+    def __init__(self, world: LocalWorld, home: Path) -> None:
+        super().__init__(home, home)
+        self.world = world
+
+    def client(self, service: str) -> Any:
+        fresh = service not in self._clients
+        client = super().client(service)
+        if fresh:
+            events = client.meta.events
+            events.register("provide-client-params", RECORDER.record)
+            events.register("provide-client-params", self.world.supply)
+        return client
+
+    def read_object(self, uri: str) -> bytes:
+        try:
+            return super().read_object(uri)
+        except StoreError:
+            found = content(self.world.pipeline, self.world.scenario, uri)
+            return json.dumps(found).encode()
+
+
+@dataclass(slots=True)
+class LocalWorld:
+    """One scenario of one pipeline at a time, each in its own working folder."""
+
+    monkeypatch: pytest.MonkeyPatch
+    folder: Path
+    pipeline: Pipeline = field(default_factory=Pipeline)
+    scenario: Scenario = field(default_factory=lambda: Scenario({}))
+    backend: Backend = field(init=False)
+    backend_name: str = "local"
+    _stand_ins: StandIns = field(init=False)
+    _runs: int = 0
+
+    def __post_init__(self) -> None:
+        RECORDER.patch(self.monkeypatch)
+        self.monkeypatch.setattr(local, "LocalBackend", lambda *folders: self.backend)
+
+    def begin(self, pipeline: Pipeline, scenario: Scenario) -> ExecutionRecords:
+        """An empty store and empty records for a run."""
+        self._runs += 1
+        self.pipeline, self.scenario = pipeline, scenario
+        home = self.folder / f"home-{self._runs}"
+        for name, value in {
+            "SAGEBRIDGE_BACKEND": "local",
+            "SAGEBRIDGE_HOME": str(home),
+            "SAGEBRIDGE_RECORDS": str(home / "executions"),
+        }.items():
+            self.monkeypatch.setenv(name, value)
+        self.backend = Backend(self, home)
+        self._stand_ins = StandIns(
+            FolderStore(home / "s3", home),
+            _property_files(pipeline, scenario),
+            _read(pipeline),
+            _features(pipeline),
+            _programs(pipeline),
+        )
+        RECORDER.clear()
+        return ExecutionRecords(Folder(home / "executions"))
+
+    def supply(self, params: Mapping[str, Any], model: Any, **_: Any) -> None:
+        """Make what a Create request reads, before it is sent."""
+        if model.name.startswith("Create"):
+            self._stand_ins.supply(params)
+
+
+def _property_files(pipeline: Pipeline, scenario: Scenario) -> dict[str, dict[str, str]]:
+    """The content of all property files, by output and path."""
+    found: dict[str, dict[str, str]] = {}
+    for step in walk(pipeline):
+        for file in step.property_files or ():
+            text = json.dumps(content(pipeline, scenario, f"s3://b/{file.file_path}"))
+            found.setdefault(str(file.output_name), {})[str(file.file_path)] = text
+    return found
+
+
+def _read(pipeline: Pipeline) -> list[str]:
+    """The S3 URIs of the pipeline that contain no expression."""
+    found = (value for step in walk(pipeline) for each in step.values() for value in nodes(each))
+    return sorted({one for one in found if isinstance(one, str) and one.startswith("s3://")})
+
+
+def _features(pipeline: Pipeline) -> list[str]:
+    """The outputs that Transform jobs read."""
+    return [
+        token.name
+        for step in walk(pipeline)
+        if step.type == "Transform"
+        for value in step.values()
+        for reference in references(value)
+        for token in reference.tokens
+        if isinstance(token, Key)
+    ]
+
+
+def _programs(pipeline: Pipeline) -> list[str]:
+    """The names of all scripts that run from an archive."""
+    return sorted(
+        {
+            value.strip('"')
+            for step in walk(pipeline)
+            for each in step.values()
+            for pointer, value in located(each, "")
+            if isinstance(value, str) and pointer.lower().endswith("/sagemaker_program")
+        }
+    )
+
+
+def local_scenarios(pipeline: Pipeline) -> list[Scenario]:
+    """The runs of a pipeline: each condition with both outcomes, as far as values lead there.
+
+    A parameter without a default that is used as an S3 URI gets one.
+    """
+    uris = {
+        one.name
+        for step in walk(pipeline)
+        for each in step.values()
+        for pointer, one in located(each, "")
+        if isinstance(one, Get) and one.root == "Parameters" and pointer.endswith("S3Uri")
+    }
+    return [
+        replace(
+            one,
+            parameters={
+                name: f"s3://given/{name}" if name in uris and value == GIVEN["String"] else value
+                for name, value in one.parameters.items()
+            },
+        )
+        for one in scenarios(pipeline)
+        if not one.ends
+    ]
+
+
+@contextmanager
+def opened(folder: Path) -> Iterator[LocalWorld]:
+    """A world, in an environment without settings of this machine."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        for name in [name for name in os.environ if name.startswith(("AWS_", "SAGEBRIDGE_"))]:
+            if name != "SAGEBRIDGE_CORPUS":
+                monkeypatch.delenv(name)
+        yield LocalWorld(monkeypatch, folder)
