@@ -222,7 +222,8 @@ _PACKAGE = re.compile(
     r"Because (?P<uv>\S+) was not found in the (package registry|provided package)"
 )
 _CREDENTIALS = re.compile(
-    r"NoCredentialsError|Unable to locate credentials|EndpointConnectionError: .*amazonaws|"
+    r"NoCredentialsError|Unable to locate credentials|"
+    r"(EndpointConnectionError: |resolve host).*amazonaws|"
     r"\((InvalidAccessKeyId|InvalidClientTokenId|UnrecognizedClientException)\)"
 )
 _FULL = re.compile(r"\[Errno (28|122)\]|No space left on device|Disk quota exceeded")
@@ -247,8 +248,8 @@ def explain(output: str, folder: str) -> str:
     if _CREDENTIALS.search(output):
         return (
             "the script's AWS calls do not reach the local store: the script or the Environment of "
-            "its job sets an address or credentials, or boto3 is older than 1.28, which ignores "
-            "AWS_ENDPOINT_URL; remove these, update boto3, or run the pipeline with --backend aws"
+            "its job sets an address or credentials, or its library does not read AWS_ENDPOINT_URL "
+            "(boto3 does since 1.28); change this, or run the pipeline with --backend aws"
         )
     if _FULL.search(output):
         return _full(folder)

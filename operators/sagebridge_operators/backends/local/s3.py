@@ -37,7 +37,7 @@ PAGE = 1000
 # Supported query parameters: read by their operation, or without effect.
 PLAIN = {
     *("x-id", "list-type", "prefix", "delimiter", "max-keys", "encoding-type", "fetch-owner"),
-    *("continuation-token", "start-after", "marker", "location", "delete"),
+    *("continuation-token", "start-after", "marker", "location", "delete", "versioning"),
     *("uploads", "uploadId", "partNumber"),
 }
 _SMALL = 8 << 20
@@ -140,6 +140,8 @@ class S3:
             return Answer(headers={"x-amz-bucket-region": self.region})
         if method == "GET" and "location" in query:
             return _xml("LocationConstraint", None if self.region == REGION else self.region)
+        if method == "GET" and "versioning" in query:
+            return _xml("VersioningConfiguration", None)
         if method == "GET":
             return self._list(request, bucket)
         if method == "POST" and "delete" in query:
