@@ -12,6 +12,7 @@ from airflow.sdk import DAG, Label, Param
 
 import sagebridge
 from sagebridge.authoring.dag_pipeline import pipeline_of
+from sagebridge.authoring.pipeline_page import page
 from sagebridge.model.expressions import plain
 from sagebridge.model.graph import hidden_failures
 from sagebridge.model.parameters import Parameter
@@ -213,6 +214,25 @@ def test_project_dag_files_import(file: str, monkeypatch: pytest.MonkeyPatch) ->
     (dag,) = bag.dags.values()
     source = sagebridge.read(CHECKOUT / "pipelines" / "abalone" / "definition.json").pipeline
     assert pipeline_of(dag).steps == source.steps
+    assert served(dag).doc_md == page(source)
+
+
+def test_dag_keeps_its_own_documentation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "one.json").write_text(minimal())
+    text = "from airflow.sdk import DAG\nfrom sagebridge_operators.airflow import *\n"
+    file = tmp_path / "dags.py"
+    file.write_text(
+        f"{text}load_folder('.', globals(), dag_args={{'doc_md': 'Ask Ada.'}})\n"
+        "with DAG('hand_written', schedule=None):\n"
+        "    FailOperator(task_id='stop', error_message='x')\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    bag = bag_of(file)
+    assert bag.import_errors == {}
+    assert {name: dag.doc_md for name, dag in bag.dags.items()} == {
+        "one": "Ask Ada.",
+        "hand_written": None,
+    }
 
 
 def minimal(**members: Any) -> str:

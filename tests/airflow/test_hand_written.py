@@ -11,6 +11,7 @@ import pytest
 from airflow.sdk import DAG, task
 
 import sagebridge
+from sagebridge.authoring.pipeline_page import page
 from sagebridge.errors import ParameterError
 from sagebridge.model.conditions import equals, greater_than
 from sagebridge.model.expressions import execution, join, parameter, template
@@ -212,6 +213,8 @@ def test_group_has_the_tasks_and_edges_of_its_pipeline() -> None:
     assert one["Train"].step.name == "ages-Train"
     assert one["Train"].deferrable
     assert two["Train"].step.engine.group == ("two",)
+    # Groups of Airflow 3.1 have no documentation.
+    assert getattr(one, "doc_md", page(AGES)) == page(AGES)
     with pytest.raises(KeyError, match=r"no step 'train' \(did you mean 'Train'\?\)"):
         one["train"]
 

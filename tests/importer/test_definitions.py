@@ -41,6 +41,9 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
 def test_definition_is_a_dag(environment: Mapping[str, str]) -> None:
     assert pairs(environment, "select dag_id, bundle_name from dag") == [("ages", "dags-folder")]
 
+    ((_, data),) = pairs(environment, "select dag_id, data from serialized_dag")
+    assert "AbaloneTrain  " in json.loads(data)["dag"]["doc_md"]
+
     airflow(environment, "dags", "test", "ages")
 
     ended = dict(pairs(environment, "select task_id, state from task_instance"))

@@ -32,6 +32,12 @@ def printable(text: str) -> str:
     )
 
 
+def in_markdown(text: str) -> str:
+    """Escape a string so that Markdown shows it literally, on one line."""
+    escaped = re.sub(r"([\\`*_{}\[\]()#+!|~])", r"\\\1", text)
+    return " ".join(escaped.split()).replace("<", "&lt;")
+
+
 def did_you_mean(name: str, known: Collection[str]) -> str:
     """`` (did you mean 'x'?)`` if a known name is similar, otherwise an empty string."""
     from difflib import get_close_matches  # here: only errors need it

@@ -11,6 +11,7 @@ from typing import Any
 
 from sagebridge.authoring.dag_pipeline import task_ids
 from sagebridge.authoring.declared_names import suggestion, unknown_arguments
+from sagebridge.authoring.pipeline_page import page
 from sagebridge.errors import SagebridgeError
 from sagebridge.model.connections import for_airflow, shared_connection
 from sagebridge.model.dependencies import COMPLETED
@@ -91,6 +92,8 @@ class PipelineTaskGroup(TaskGroup):
             shared["role_arn"] = read.role_arn
         if isinstance(read.description, str):
             for_group.setdefault("tooltip", read.description)
+        if "doc_md" in _GROUP_ARGUMENTS:  # from Airflow 3.3 on
+            for_group.setdefault("doc_md", page(read))
         defaults: Any = {**shared, **default_args, **more}
         super().__init__(group_id=wanted, default_args=defaults, **for_group)
         self.pipeline = read

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sagebridge.authoring.dag_pipeline import GENERATED, pipeline_of
 from sagebridge.authoring.declared_names import find_faults, suggestion
+from sagebridge.authoring.pipeline_page import page
 from sagebridge.authoring.runnable import CANNOT_RUN, described, why_pipeline_not_runnable
 from sagebridge.errors import SagebridgeError
 from sagebridge.model.code_steps import STUB
@@ -109,7 +110,8 @@ def put_into_branch(operator: StepOperator) -> None:
 def complete(dag: Any) -> None:
     """Checks a DAG whose tasks are all known. Raises :class:`InvalidDag` with all faults.
 
-    Watches steps whose failure would be hidden, and marks a DAG that cannot run.
+    Documents a generated DAG, watches steps whose failure would be hidden, and marks a DAG that
+    cannot run.
     """
     edges = pending_edges(dag)
     if edges.parsed:
@@ -134,6 +136,8 @@ def complete(dag: Any) -> None:
             trigger_gates.link(edges.operators[name], task, step)
     if mapped:
         check_cycle(dag)
+    if GENERATED in dag.tags and not dag.doc_md:
+        dag.doc_md = page(pipeline)
     if why_pipeline_not_runnable(pipeline) is not None:
         dag.tags = type(dag.tags)((*dag.tags, CANNOT_RUN))  # a list in Airflow 2
         dag.doc_md = described(dag.doc_md, pipeline)

@@ -12,6 +12,7 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 from prefect.logging import get_run_logger
 
 from sagebridge.errors import SagebridgeError
+from sagebridge.model.display import in_markdown
 from sagebridge.model.pipeline import ConditionStep, Step
 from sagebridge_operators.lifecycle.attempt import Attempt
 from sagebridge_operators.lifecycle.iterations import StepRow
@@ -48,7 +49,7 @@ def show_condition(step: Step, report: Mapping[str, Any]) -> None:
     if isinstance(step, ConditionStep):
         # No line of JSON is a fence, since line breaks in its strings are escaped.
         text = json.dumps(report, indent=2, ensure_ascii=False)
-        markdown = f"# {_text(step.name)}: {report['outcome']}\n\n```json\n{text}\n```"
+        markdown = f"# {in_markdown(step.name)}: {report['outcome']}\n\n```json\n{text}\n```"
         _create(create_markdown_artifact, key=_key(step.name, "condition"), markdown=markdown)
 
 
@@ -69,7 +70,7 @@ def summarize(
         for one in steps
     ]
     _create(create_table_artifact, key=_key(pipeline, "steps"), table=rows, description="Steps")
-    lines = [f"# {_text(pipeline)}: {found.status}", "", _text(found.reason), ""]
+    lines = [f"# {in_markdown(pipeline)}: {found.status}", "", in_markdown(found.reason), ""]
     lines += _metrics(steps, read)
     _create(create_markdown_artifact, key=_key(pipeline, "summary"), markdown="\n".join(lines))
 
@@ -93,9 +94,9 @@ def _metrics(steps: Sequence[StepRow], read: Callable[[str], bytes]) -> Iterator
         for file, uri in outputs.get("property_files", {}).items():
             numbers = dict(_numbers(_json(uri, read)))
             if numbers:
-                yield from (f"## {_text(one.name)}: {_text(file)}", "")
+                yield from (f"## {in_markdown(one.name)}: {in_markdown(file)}", "")
                 yield from ("| metric | value |", "|---|---|")
-                yield from (f"| {_text(path)} | {value} |" for path, value in numbers.items())
+                yield from (f"| {in_markdown(path)} | {value} |" for path, value in numbers.items())
                 yield ""
 
 
@@ -119,12 +120,6 @@ def _numbers(value: Any, path: str = "") -> Iterator[tuple[str, int | float]]:
         case list():
             for position, item in enumerate(value):
                 yield from _numbers(item, f"{path}[{position}]")
-
-
-def _text(text: str) -> str:
-    """Escapes a string from a definition or job, so that Markdown shows it literally."""
-    escaped = re.sub(r"([\\`*_{}\[\]()#+!|~])", r"\\\1", text)
-    return " ".join(escaped.split()).replace("<", "&lt;")
 
 
 def _key(name: str, what: str) -> str:
