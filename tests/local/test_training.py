@@ -144,6 +144,26 @@ with open(os.path.join(os.environ["SM_MODEL_DIR"], "seen.json"), "w") as out:
     assert (channel, helped, cwd) == ("1,2", "helped", "/opt/ml/code")
 
 
+def test_shell_program_has_its_own_interpreter_and_installs_nothing(bench: Bench) -> None:
+    """As the program of the SDK's step that repacks a model (_repack_script_launcher.sh)."""
+    script = '#!/bin/bash\n[[ "$SM_HP_ANSWER" == 4* ]] && cp requirements.txt /opt/ml/model\n'
+    with tarfile.open(fileobj=(buffer := io.BytesIO()), mode="w:gz") as tar:
+        for name, text in {"go.sh": script, "requirements.txt": "no-such-package"}.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(text)
+            tar.addfile(member, io.BytesIO(text.encode()))
+    bench.store.write("s3://bucket/sourcedir.tar.gz", buffer.getvalue())
+    hyperparameters = {
+        "answer": "42",
+        "sagemaker_program": '"go.sh"',
+        "sagemaker_submit_directory": '"s3://bucket/sourcedir.tar.gz"',
+    }
+    body = bench.run("Training", "job", bench.training(hyperparameters, {}))
+    assert body["TrainingJobStatus"] == "Completed", bench.log("Training", "job")
+    found = members(bench, body["ModelArtifacts"]["S3ModelArtifacts"])
+    assert found == {"requirements.txt": "no-such-package"}
+
+
 def test_scripts_of_equal_size_and_time_are_not_mixed_up(bench: Bench) -> None:
     script = "import helper; open('/opt/ml/model/name', 'w').write(helper.NAME)"
     for name in ("one", "two"):

@@ -75,10 +75,16 @@ def installing(job: Job, requirements: Sequence[str], command: Sequence[str]) ->
     return with_requirements(job, CODE, command)
 
 
-def command(program: str, hyperparameters: Mapping[str, Any]) -> list[str]:
-    """The command line of a script, with its hyperparameters as arguments."""
-    start = ["/bin/sh", program] if program.endswith(".sh") else ["python", program]
-    return [*start, *arguments(hyperparameters)]
+def command(job: Job, code: str, program: str, hyperparameters: Mapping[str, Any]) -> list[str]:
+    """The command line of a script in ``code``, with its hyperparameters as arguments.
+
+    As in SageMaker's images, only a Python script gets its requirements.txt; any other program runs
+    with the interpreter in its first line (sagemaker_training/entry_point.py).
+    """
+    words = arguments(hyperparameters)
+    if program.endswith(".py"):
+        return with_requirements(job, code, ["python", program, *words])
+    return ["/bin/sh", "-c", 'chmod u+x "$0" && exec "./$0" "$@"', program, *words]
 
 
 def arguments(hyperparameters: Mapping[str, Any]) -> list[str]:

@@ -146,8 +146,7 @@ def _program(job: Job, hyperparameters: Mapping[str, Any]) -> Program:
             raise JobFailed(
                 f"ClientError: {source} does not contain the sagemaker_program {program}"
             )
-        command = script_mode.command(str(program), hyperparameters)
-        command = script_mode.with_requirements(job, code, command)
+        command = script_mode.command(job, code, str(program), hyperparameters)
         return Program(command, {"PYTHONPATH": code}, code)
     repository, tag = image_parts(image)
     if "xgboost" not in repository:
