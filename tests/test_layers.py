@@ -72,7 +72,7 @@ ALLOWED = {
     ("sagebridge_operators.launch.process_keeper", "-m __name__"),
     # A job's process imports these in its own environment.
     ("sagebridge_operators.backends.local.training_job", "-m XGBOOST"),
-    ("sagebridge_operators.backends.local.transform_job", "-m INFERENCE"),
+    ("sagebridge_operators.backends.local.model_container", "-m SERVING"),
     # The Python of a new environment for a user's function.
     ("sagebridge_operators.functions.environments", "-m 'pip'"),
     ("sagebridge_operators.functions.environments", "-m 'venv'"),

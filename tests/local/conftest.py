@@ -10,13 +10,17 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import xgboost
 
 from sagebridge_operators.backends.local import LocalBackend, supervisor
+from sagebridge_operators.backends.local.algorithms import xgboost as algorithm
 from sagebridge_operators.backends.local.database import Records
 from sagebridge_operators.backends.local.local_job_type import local_job_type
 from sagebridge_operators.backends.local.store import FolderStore
 from sagebridge_operators.backends.local.supervised_job import TERMINAL, Outcome, job_folder
+from tests.local.models import IMAGE, SCRIPT, tarball
 
 
 class Bench:
@@ -157,6 +161,33 @@ class Bench:
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
     return Bench(tmp_path)
+
+
+@pytest.fixture
+def boosted(bench: Bench, tmp_path: Path) -> Bench:
+    """A bench with an XGBoost model "model", trained on y = x0 + x1."""
+    x = np.random.default_rng(0).random((200, 2)) * 10
+    model = xgboost.train({"eta": 0.5}, xgboost.DMatrix(x, label=x.sum(1)), 40)
+    algorithm.save(model, tmp_path / "xgboost-model", "pickle")
+    content = (tmp_path / "xgboost-model").read_bytes()
+    bench.store.write("s3://bucket/model.tar.gz", tarball({"xgboost-model": content}))
+    container = {"Image": IMAGE, "ModelDataUrl": "s3://bucket/model.tar.gz"}
+    bench.records.insert("Model", "model", {"ModelName": "model", "PrimaryContainer": container})
+    return bench
+
+
+@pytest.fixture
+def scripted(bench: Bench) -> Bench:
+    """A bench with a model "model" whose script multiplies by 3."""
+    files = {"factor.json": b"3", "code/serve.py": SCRIPT.encode()}
+    bench.store.write("s3://bucket/model.tar.gz", tarball(files))
+    container = {
+        "Image": "0.dkr.ecr.eu-west-1.amazonaws.com/pytorch-inference:2.3-cpu",
+        "ModelDataUrl": "s3://bucket/model.tar.gz",
+        "Environment": {"SAGEMAKER_PROGRAM": "serve.py"},
+    }
+    bench.records.insert("Model", "model", {"ModelName": "model", "Containers": [container]})
+    return bench
 
 
 @pytest.fixture

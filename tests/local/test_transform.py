@@ -3,46 +3,19 @@
 from __future__ import annotations
 
 import gzip
-import io
 import json
-import tarfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pytest
-import xgboost
 
-from sagebridge_operators.backends.local import inference
+from sagebridge_operators.backends.local import inference, serving
 from sagebridge_operators.backends.local.algorithms import xgboost as algorithm
 from sagebridge_operators.backends.local.algorithms.user_errors import UserError
+from tests.local.models import IMAGE, tarball
 
 if TYPE_CHECKING:
     from tests.local.conftest import Bench
-
-IMAGE = "0.dkr.ecr.eu-west-1.amazonaws.com/sagemaker-xgboost:1.0-1-cpu-py3"
-SCRIPT = """
-import json, os
-def model_fn(model_dir):
-    return json.load(open(os.path.join(model_dir, "factor.json")))
-def input_fn(body, content_type):
-    print("payload", json.dumps(body))
-    return [float(line) for line in body.splitlines()]
-def predict_fn(data, model):
-    return [value * model for value in data]
-def output_fn(prediction, accept):
-    return "".join(f"{value}\\n" for value in prediction)
-"""
-
-
-def tarball(files: dict[str, bytes]) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
-        for name, content in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            tar.addfile(member, io.BytesIO(content))
-    return buffer.getvalue()
 
 
 def transform(prefix: str, model: str = "model", **more: Any) -> dict[str, Any]:
@@ -54,33 +27,6 @@ def transform(prefix: str, model: str = "model", **more: Any) -> dict[str, Any]:
         "TransformResources": {"InstanceCount": 1, "InstanceType": "ml.m5.large"},
         **more,
     }
-
-
-@pytest.fixture
-def boosted(bench: Bench, tmp_path: Path) -> Bench:
-    """A bench with an XGBoost model "model", trained on y = x0 + x1."""
-    x = np.random.default_rng(0).random((200, 2)) * 10
-    model = xgboost.train({"eta": 0.5}, xgboost.DMatrix(x, label=x.sum(1)), 40)
-    algorithm.save(model, tmp_path / "xgboost-model", "pickle")
-    content = (tmp_path / "xgboost-model").read_bytes()
-    bench.store.write("s3://bucket/model.tar.gz", tarball({"xgboost-model": content}))
-    container = {"Image": IMAGE, "ModelDataUrl": "s3://bucket/model.tar.gz"}
-    bench.records.insert("Model", "model", {"ModelName": "model", "PrimaryContainer": container})
-    return bench
-
-
-@pytest.fixture
-def scripted(bench: Bench) -> Bench:
-    """A bench with a model "model" whose script multiplies by 3."""
-    files = {"factor.json": b"3", "code/serve.py": SCRIPT.encode()}
-    bench.store.write("s3://bucket/model.tar.gz", tarball(files))
-    container = {
-        "Image": "0.dkr.ecr.eu-west-1.amazonaws.com/pytorch-inference:2.3-cpu",
-        "ModelDataUrl": "s3://bucket/model.tar.gz",
-        "Environment": {"SAGEMAKER_PROGRAM": "serve.py"},
-    }
-    bench.records.insert("Model", "model", {"ModelName": "model", "Containers": [container]})
-    return bench
 
 
 def test_one_prediction_per_row_and_relative_keys(boosted: Bench) -> None:
@@ -174,7 +120,8 @@ def test_unsupported_request_fails_with_the_reason(bench: Bench) -> None:
     bench.store.write("s3://bucket/in/a.csv", b"1\n")
     empty = {"Image": IMAGE, "ModelDataUrl": "s3://bucket/empty.tar.gz"}
     assert "the model 'absent' does not exist" in reason("absent", None)
-    assert "has 2 containers" in reason("two", {"Containers": [{}, {}]})
+    several = empty | {"Mode": "MultiModel"}
+    assert "does not support" in reason("several", {"Containers": [empty, several]})
     gone = empty | {"ModelDataUrl": "s3://bucket/gone.tar.gz"}
     assert str(bench.home / "s3/bucket/gone.tar.gz") in reason("gone", {"PrimaryContainer": gone})
     other = empty | {"Image": "some/image:1"}
@@ -246,13 +193,13 @@ def test_json_output(boosted: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("SAGEMAKER_BASE_DIR", str(tmp_path))
     (tmp_path / "model").mkdir()
     (tmp_path / "xgboost-model").rename(tmp_path / "model/xgboost-model")
-    answer = inference.xgboost_model("text/csv", "application/json")(b"1,2\n3,4\n")
-    assert [one["score"] for one in json.loads(answer)["predictions"]] == pytest.approx(
-        [3, 7], abs=1
-    )
-    model = algorithm.load(tmp_path / "model")
-    algorithm.save(model, tmp_path / "model/xgboost-model", "save")
-    lines = inference.xgboost_model("text/csv", "application/jsonlines")(b"1,2\n3,4\n")
-    assert len(lines.splitlines()) == 2
+    model = serving.xgboost_model(tmp_path / "model")
+    _, _, body = model(b"1,2\n3,4\n", "text/csv", "application/json")
+    assert [one["score"] for one in json.loads(body)["predictions"]] == pytest.approx([3, 7], abs=1)
+    booster = algorithm.load(tmp_path / "model")
+    algorithm.save(booster, tmp_path / "model/xgboost-model", "save")
+    model = serving.xgboost_model(tmp_path / "model")
+    _, _, body = model(b"1,2\n3,4\n", "text/csv", "application/jsonlines")
+    assert len(body.splitlines()) == 2
     with pytest.raises(UserError, match="Accept 'image/png'"):
-        inference.xgboost_model("text/csv", "image/png")(b"1,2\n")
+        model(b"1,2\n", "text/csv", "image/png")

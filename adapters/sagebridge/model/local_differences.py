@@ -350,6 +350,14 @@ DIFFERENCES: tuple[Difference, ...] = (
         here="not supported; give the ranges of the hyperparameters",
         refused=True,
     ),
+    Difference(
+        types=("EndpointConfig",),
+        field="ProductionVariants[]",
+        applies=without("ModelName"),
+        shown="`ProductionVariants[]` without `ModelName`",
+        here="inference components need instances of an AWS endpoint",
+        refused=True,
+    ),
     *(
         Difference(types=types, field=field, shown="roles, images and instance types", here=_HERE)
         for types, field in (
@@ -359,6 +367,7 @@ DIFFERENCES: tuple[Difference, ...] = (
             (_PROCESSING, "ProcessingResources.ClusterConfig.InstanceType"),
             (("Training",), "ResourceConfig.InstanceType"),
             (("Transform",), "TransformResources.InstanceType"),
+            (("EndpointConfig",), "ProductionVariants[].InstanceType"),
         )
     ),
     *(
@@ -421,9 +430,35 @@ DIFFERENCES: tuple[Difference, ...] = (
         for field in ("DebugRuleConfigurations", "ProfilerRuleConfigurations")
     ),
     Difference(
-        types=("Transform",),
+        types=("Transform", "EndpointConfig"),
         field="DataCaptureConfig",
         here="no effect: nothing is captured",
+    ),
+    Difference(
+        types=("EndpointConfig",),
+        field="ProductionVariants[].InitialInstanceCount",
+        applies=more_than(1),
+        here="one process for each container of the model, which answers one request at a time",
+    ),
+    Difference(
+        types=("EndpointConfig",),
+        field="AsyncInferenceConfig",
+        here="the endpoint answers InvokeEndpoint, not InvokeEndpointAsync",
+    ),
+    Difference(
+        types=("EndpointConfig",),
+        field="ExplainerConfig",
+        here="no effect: there are no explanations",
+    ),
+    Difference(
+        types=("EndpointConfig",),
+        field="ShadowProductionVariants",
+        here="no effect: shadow variants get no requests",
+    ),
+    Difference(
+        types=("Endpoint",),
+        field="DeploymentConfig",
+        here="no effect: the new server takes over from the old one once its models are loaded",
     ),
     Difference(
         types=("Lineage",),
@@ -465,8 +500,8 @@ DIFFERENCES: tuple[Difference, ...] = (
         for types, field in (
             (_PROCESSING, "NetworkConfig.EnableNetworkIsolation"),
             (_PROCESSING, "NetworkConfig.VpcConfig"),
-            (("Training", "Model"), "EnableNetworkIsolation"),
-            (("Training", "Model"), "VpcConfig"),
+            (("Training", "Model", "EndpointConfig"), "EnableNetworkIsolation"),
+            (("Training", "Model", "EndpointConfig"), "VpcConfig"),
         )
     ),
     *(
@@ -478,6 +513,7 @@ DIFFERENCES: tuple[Difference, ...] = (
             (("Training",), "ResourceConfig.VolumeKmsKeyId"),
             (("Transform",), "TransformOutput.KmsKeyId"),
             (("Transform",), "TransformResources.VolumeKmsKeyId"),
+            (("EndpointConfig",), "KmsKeyId"),
         )
     ),
 )

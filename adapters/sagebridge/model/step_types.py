@@ -379,6 +379,7 @@ _ROWS = (
         console_page="endpoints",
         results={"endpoint": "EndpointArn"},
         resource="Endpoint",
+        local=True,
     ),
     StepType(
         name="EndpointConfig",
@@ -394,6 +395,7 @@ _ROWS = (
         console_page="endpointConfig",
         results={"endpoint configuration": "EndpointConfigArn"},
         resource="EndpointConfig",
+        local=True,
     ),
     StepType(
         name="InferenceComponent",

@@ -55,9 +55,12 @@ class LocalBackend:
         return arn(self.region, resource)
 
     def job_log(self, kind: str, name: str, position: int = 0) -> LocalLog:
-        """The log of a job from byte ``position`` on."""
+        """The log of a job, or of the server of an endpoint, from byte ``position`` on."""
+        from sagebridge_operators.backends.local import endpoint_api
         from sagebridge_operators.backends.local.job_log import LocalLog
 
         if kind in STEP_TYPES and STEP_TYPES[kind].check_types:
             kind = "Processing"
+        if kind == "Endpoint":
+            kind, name = endpoint_api.log_of(self.home, name)
         return LocalLog(self.home, kind, name, position)

@@ -9,8 +9,9 @@ import socket
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import sagebridge
@@ -60,14 +61,19 @@ class Exit:
         """A FailureReason in SageMaker's form, with the job's message or its last log lines."""
         if self.error:
             return f"InternalServerError: the job did not start: {self.error}"
-        text = (message.strip() or job.tail()).removeprefix("AlgorithmError: ")
-        output = f"{job.tail(EXPLAINED_LINES)}\n{message}"
-        text = self.missing or explain(output, str(job.home)) or text
-        kind = "" if text.startswith("ClientError:") else "AlgorithmError: "
         end = f"exit code: {self.code}"
         if self.signal:
             end = f"killed by {signal.Signals(self.signal).name}, exit code: {128 + self.signal}"
-        return f"{kind}{text or 'no output'}, {end}. Log: {job.log}"
+        return failure_reason(job, message, end, self.missing)
+
+
+def failure_reason(job: Job, message: str, end: str = "", known: str = "") -> str:
+    """A FailureReason in SageMaker's form: what is known, the job's message or last log lines."""
+    text = (message.strip() or job.tail()).removeprefix("AlgorithmError: ")
+    output = f"{job.tail(EXPLAINED_LINES)}\n{message}"
+    text = known or explain(output, str(job.home)) or text
+    kind = "" if text.startswith("ClientError:") else "AlgorithmError: "
+    return f"{kind}{text or 'no output'}{end and f', {end}'}. Log: {job.log}"
 
 
 def run(
@@ -76,18 +82,21 @@ def run(
     environment: Mapping[str, str],
     seconds: float | None = None,
     cwd: str | None = None,
+    channel: Connection | None = None,
 ) -> Exit:
     """Run ``command`` until it ends, a stop is requested, or ``seconds`` have passed.
 
     /opt/ml in the command and its environment is the job's own folder. Output goes to the job's
     log. To stop the job, it gets SIGTERM and, after a grace period, all its processes SIGKILL.
+    The process inherits ``channel``, which is closed here.
 
     Raises:
         IsolationError: no allowed isolation method works on this machine.
         JobStopped: a stop was requested before the process started.
     """
     with aws_access(job, environment) as access:
-        end = _run(job, command, {**access.variables, **environment}, seconds, cwd)
+        variables = {**access.variables, **environment}
+        end = _run(job, command, variables, seconds, cwd, channel)
         return replace(end, missing=access.explain(job.tail(EXPLAINED_LINES)))
 
 
@@ -97,6 +106,7 @@ def _run(
     environment: Mapping[str, str],
     seconds: float | None,
     cwd: str | None,
+    channel: Connection | None,
 ) -> Exit:
     method = choose(job.home)
     job.note(f"/opt/ml: {method.title}")
@@ -116,8 +126,9 @@ def _run(
     where = Path(cwd or job.cwd)
     job.check_stop()
     control, peer = socket.socketpair()
+    inherited = [peer.fileno()] + ([channel.fileno()] if channel else [])
     with control, job.log.open("ab") as log:
-        with peer:
+        with peer, channel or nullcontext():
             process = subprocess.Popen(
                 method.command(job.ml, where, peer.fileno(), command),
                 stdin=subprocess.DEVNULL,
@@ -125,7 +136,7 @@ def _run(
                 stderr=log,
                 env=environment,
                 cwd=job.folder,
-                pass_fds=[peer.fileno()],
+                pass_fds=inherited,
                 start_new_session=True,
             )
         try:

@@ -1,99 +1,20 @@
-"""Batch inference inside a transform job: ``python -m ... inference``, with a private /opt/ml.
-
-Reads the plan from ``transform_job``, loads the model once, splits each input file into payloads
-as CreateTransformJob describes, and writes one ``.out`` file per input file.
-"""
+"""Batch inference: input files are split into payloads, as CreateTransformJob describes."""
 
 from __future__ import annotations
 
-import importlib.util
-import json
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sagebridge_operators.backends.local.algorithms.user_errors import UserError, base, report
+from sagebridge_operators.backends.local.algorithms.user_errors import UserError
 
-PLAN = "input/config/transform.json"
 MEGABYTE = 1024 * 1024
 SELECTOR = re.compile(r"\$(?:\[(-?\d*):(-?\d*)\]|\[(-?\d+(?:\s*,\s*-?\d+)*)\])?")
 
 Model = Callable[[bytes], bytes]
 Row = list[str]
-
-
-def xgboost_model(content_type: str, accept: str) -> Model:
-    """The predictions of the built-in XGBoost algorithm, one per record."""
-    from sagebridge_operators.backends.local.algorithms import xgboost
-
-    booster = xgboost.load(base() / "model")
-
-    def answer(payload: bytes) -> bytes:
-        predictions = xgboost.predict(booster, payload, content_type)
-        if accept == "application/json":
-            return json.dumps({"predictions": [{"score": one} for one in predictions]}).encode()
-        if accept == "application/jsonlines":
-            return "".join(json.dumps({"score": one}) + "\n" for one in predictions).encode()
-        if accept == "text/csv":
-            return "".join(f"{one}\n" for one in predictions).encode()
-        raise UserError(
-            f"Accept {accept!r} is not supported by xgboost (expected text/csv or JSON)"
-        )
-
-    return answer
-
-
-def script_model(folder: Path, program: str, content_type: str, accept: str) -> Model:
-    """A user script with model_fn and either transform_fn or input_fn, predict_fn, output_fn."""
-    sys.path.insert(0, str(folder))
-    spec = importlib.util.spec_from_file_location(Path(program).stem, folder / program)
-    if spec is None or spec.loader is None:
-        raise UserError(f"SAGEMAKER_PROGRAM {program} is not a Python script")
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
-    if not hasattr(script, "model_fn"):
-        raise UserError(f"{program} has no model_fn")
-    model = script.model_fn(str(base() / "model"))
-    transform = getattr(script, "transform_fn", None)
-    read = getattr(script, "input_fn", _default_input)
-    predict = getattr(script, "predict_fn", lambda data, model: model.predict(data))
-    write = getattr(script, "output_fn", _default_output)
-
-    def answer(payload: bytes) -> bytes:
-        text = content_type.startswith(("text/", "application/json"))
-        body = payload.decode() if text else payload
-        if transform:
-            result = transform(model, body, content_type, accept)
-        else:
-            result = write(predict(read(body, content_type), model), accept)
-        result = result[0] if isinstance(result, tuple) else result
-        return result if isinstance(result, bytes) else str(result).encode()
-
-    return answer
-
-
-def _default_input(body: str | bytes, content_type: str) -> Any:
-    import numpy as np
-
-    if content_type == "text/csv" and isinstance(body, str):
-        return np.loadtxt(body.splitlines(), delimiter=",", ndmin=2)
-    if content_type == "application/json":
-        return np.array(json.loads(body))
-    raise UserError(f"no input_fn for content type {content_type!r}")
-
-
-def _default_output(prediction: Any, accept: str) -> str:
-    import numpy as np
-
-    rows = np.asarray(prediction).tolist()
-    if accept == "application/json":
-        return json.dumps(rows)
-    if accept == "text/csv":
-        lists = (row if isinstance(row, list) else [row] for row in rows)
-        return "".join(",".join(map(str, row)) + "\n" for row in lists)
-    raise UserError(f"no output_fn for Accept {accept!r}")
 
 
 def payloads(content: bytes, plan: Mapping[str, Any]) -> Iterator[bytes]:
@@ -179,25 +100,20 @@ def _csv(rows: Sequence[Row]) -> bytes:
     return "".join(",".join(row) + "\n" for row in rows).encode()
 
 
-def run(plan: Mapping[str, Any]) -> None:
-    """Process every file of the plan. A file appears in output/data only when it is complete."""
-    if plan["program"]:
-        folder = base() / plan["code"]
-        model = script_model(folder, plan["program"], plan["content_type"], plan["accept"])
-    else:
-        model = xgboost_model(plan["content_type"], plan["accept"])
+def run(
+    model: Model, plan: Mapping[str, Any], source: Path, target: Path, log: Callable[[str], None]
+) -> None:
+    """Process every file of the plan: from ``source`` to one ``.out`` file each in ``target``.
+
+    A file appears in ``target`` only when it is complete.
+    """
     model = with_data_processing(model, plan)
-    for source, target in plan["files"]:
-        content = (base() / "input/data" / source).read_bytes()
-        parts = [model(payload) for payload in payloads(content, plan)]
+    for name, result in plan["files"]:
+        parts = [model(payload) for payload in payloads((source / name).read_bytes(), plan)]
         if plan["assemble"] == "Line":
             parts = [part.rstrip(b"\n") + b"\n" for part in parts]
-        out = base() / "output/data" / target
+        out = target / result
         out.parent.mkdir(parents=True, exist_ok=True)
         out.with_name(f".{out.name}").write_bytes(b"".join(parts))
         out.with_name(f".{out.name}").replace(out)
-        print(f"{source}: {len(parts)} payloads", flush=True)
-
-
-if __name__ == "__main__":
-    sys.exit(report(lambda: run(json.loads((base() / PLAN).read_text()))))
+        log(f"{name}: {len(parts)} payloads")

@@ -39,6 +39,25 @@ def check_name(field: str, name: object) -> str:
     return name
 
 
+def launch(records: Records, base: Path, kind: str, name: str, body: dict[str, Any]) -> None:
+    """Record a job and start its supervisor. The job survives the calling process.
+
+    Raises:
+        AlreadyExists: the name is in use.
+    """
+    from sagebridge_operators.backends.local import supervisor
+
+    home = records.path.parent
+    with ExitStack() as stack:
+        with records.transaction() as transaction:
+            transaction.insert(kind, name, body)
+            # Lock before the record is visible: reap() fails an unlocked running job.
+            lock = stack.enter_context(hold(home, kind, name))
+            if lock is None:  # still held for an earlier job whose record was deleted
+                raise AlreadyExists(kind, name)
+        supervisor.start(home, kind, name, base, lock)
+
+
 class Jobs:
     """The jobs in the folder ``home``; each method is one API operation."""
 
@@ -64,12 +83,10 @@ class Jobs:
         return named | {"ListTrainingJobsForHyperParameterTuningJob": self.list_tuned}
 
     def create(self, job: LocalJobType, request: Mapping[str, Any], **more: Any) -> dict[str, Any]:
-        """Record a job and start its supervisor. The job survives the calling process.
+        """Start a job, which survives the calling process.
 
         ``more`` are fields of the record that are not in the request.
         """
-        from sagebridge_operators.backends.local import supervisor
-
         name = check_name(job.name, request[job.name])
         job.check(request, self.records, self.region)
         now = time.time()
@@ -86,21 +103,14 @@ class Jobs:
         }
         if job.secondary_statuses:
             enter(body, "Starting", f"Starting the {job.kind.lower()} job", now)
-        with ExitStack() as stack:
-            try:
-                with self.records.transaction() as transaction:
-                    transaction.insert(job.kind, name, body)
-                    # Lock before the record is visible: reap() fails an unlocked running job.
-                    lock = stack.enter_context(hold(self.home, job.kind, name))
-                    if lock is None:  # still held for an earlier job whose record was deleted
-                        raise AlreadyExists(job.kind, name)
-            except AlreadyExists:
-                raise ApiError(
-                    "ResourceInUse",
-                    f"{job.kind} job names must be unique within an AWS account and region, and a "
-                    f"{job.kind.lower()} job with this name already exists ({job_arn})",
-                ) from None
-            supervisor.start(self.home, job.kind, name, self.base, lock)
+        try:
+            launch(self.records, self.base, job.kind, name, body)
+        except AlreadyExists:
+            raise ApiError(
+                "ResourceInUse",
+                f"{job.kind} job names must be unique within an AWS account and region, and a "
+                f"{job.kind.lower()} job with this name already exists ({job_arn})",
+            ) from None
         return {job.arn: job_arn}
 
     def describe(self, job: LocalJobType, request: Mapping[str, Any]) -> dict[str, Any]:

@@ -47,7 +47,8 @@ class LocalJobType:
     @property
     def resource(self) -> str:
         """The job as the API names it, such as TrainingJob."""
-        return STEP_TYPES[self.kind].resource
+        row = STEP_TYPES.get(self.kind)
+        return row.resource if row else f"{self.kind}Job"
 
     @property
     def arn_kind(self) -> str:
@@ -78,6 +79,7 @@ _MODULES = {
 }
 LOCAL_KINDS = tuple(_MODULES)
 """The step types with a module in this package, such as ``processing_job``."""
+_MODULES["EndpointServer"] = "endpoint_server"  # no job of the API
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import fcntl
 import json
 import os
@@ -44,7 +45,7 @@ def job_folder(home: Path, kind: str, name: str) -> Path:
 
 def clear(folder: Path) -> None:
     """Remove the working folders of a job, not its logs."""
-    for part in ("ml", "cwd", "tmp", "env"):
+    for part in ("ml", "cwd", "tmp", "env", "containers"):
         shutil.rmtree(folder / part, ignore_errors=True)
 
 
@@ -121,30 +122,40 @@ class Job:
 
     def __init__(self, home: Path, kind: str, name: str, base: Path, records: Records) -> None:
         self.home, self.kind, self.name, self.records = home, kind, name, records
-        self.folder = job_folder(home, kind, name)
+        self.folder = self.root = job_folder(home, kind, name)
         self.store = FolderStore(home / "s3", base)
         self.request: dict[str, Any] = records.get(kind, name) or {}
         self._next_check = self._upload_started = 0.0
+        self._make_folders()
+
+    def _make_folders(self) -> None:
         for part in (self.ml, self.cwd, self.tmp):
             part.mkdir(parents=True, exist_ok=True)
+
+    def container(self, name: str) -> Job:
+        """One of several containers of this job, with its own /opt/ml and Python environment."""
+        one = copy.copy(self)
+        one.root = self.folder / "containers" / name
+        one._make_folders()
+        return one
 
     @property
     def ml(self) -> Path:
         """The folder that the job sees as /opt/ml."""
-        return self.folder / "ml"
+        return self.root / "ml"
 
     @property
     def cwd(self) -> Path:
-        return self.folder / "cwd"
+        return self.root / "cwd"
 
     @property
     def tmp(self) -> Path:
-        return self.folder / "tmp"
+        return self.root / "tmp"
 
     @property
     def environment(self) -> Path:
         """The Python environment of the job."""
-        return self.folder / "env"
+        return self.root / "env"
 
     @property
     def log(self) -> Path:
@@ -197,7 +208,9 @@ class Job:
         return self._stop_time() is not None
 
     def _stop_time(self) -> float | None:
-        """When a stop was requested, in epoch seconds; 0 if the job that created it has died."""
+        """When a stop was requested, in epoch seconds; 0 if its record or its creator is gone."""
+        if not self.records.path.exists():  # with the working folder
+            return 0.0
         try:
             body = self.records.get(self.kind, self.name)
             if body is None:

@@ -37,7 +37,7 @@ from sagebridge_operators.backends.local.supervised_job import (
 from sagebridge_operators.lifecycle.private_folders import make_private
 from sagebridge_operators.run_errors import RecordsError
 
-_SUPERVISOR_DIED = "the supervisor of the job died, and the job with it"
+DIED = "the supervisor of the job died, and the job with it"
 _CREATOR_DIED = (
     "the process that requested this job died before the job started; run the step again"
 )
@@ -109,7 +109,7 @@ def reap(records: Records, kind: str, name: str) -> dict[str, Any]:
     def fail(current: dict[str, Any]) -> None:
         if _orphaned(home, current, kind, name):
             started = "_supervisor" in current
-            what = _SUPERVISOR_DIED if started else _CREATOR_DIED
+            what = DIED if started else _CREATOR_DIED
             Outcome("Failed", {"FailureReason": f"InternalServerError: {what}"}).record(
                 current, kind
             )
@@ -218,6 +218,8 @@ def _run_to_end(home: Path, kind: str, name: str, base: Path, records: Records) 
         with suppress(RecordsError):
             stack.enter_context(records.kept_open())
         outcome = _supervise(home, kind, name, base, records)
+        if not records.path.exists():  # the working folder was deleted; do not create it again
+            return
         full = is_full(folder)
         with suppress(OSError):
             reserve.unlink(missing_ok=True)

@@ -5,23 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sagebridge_operators.backends.local import script_mode
+from sagebridge_operators.backends.local import inference
+from sagebridge_operators.backends.local.algorithms.user_errors import UserError
 from sagebridge_operators.backends.local.api import ApiError, arn
-from sagebridge_operators.backends.local.container import run as run_container
-from sagebridge_operators.backends.local.data_transfer import (
-    fetch_package,
-    fetch_prefix,
-    fetch_source,
-    gunzip,
-)
+from sagebridge_operators.backends.local.container import failure_reason
+from sagebridge_operators.backends.local.data_transfer import fetch_source, gunzip
 from sagebridge_operators.backends.local.database import Records
-from sagebridge_operators.backends.local.inference import PLAN
 from sagebridge_operators.backends.local.local_job_type import LocalJobType
-from sagebridge_operators.backends.local.supervised_job import Job, JobFailed, Outcome, image_parts
+from sagebridge_operators.backends.local.model_container import (
+    ModelChain,
+    containers_of,
+    is_multi_model,
+)
+from sagebridge_operators.backends.local.supervised_job import Job, JobFailed, JobStopped, Outcome
 from sagebridge_operators.backends.local.uploads import upload, upload_tree
 
-INFERENCE = "sagebridge_operators.backends.local.inference"
-MODEL_CODE = "/opt/ml/model/code"
 PAYLOAD_MEGABYTES = 6
 
 
@@ -34,96 +32,56 @@ def run(job: Job) -> Outcome:
         JobFailed: it could not start, or a result could not be uploaded.
     """
     request = job.request
-    container = _container(job)
-    _fetch_model(job, container)
-    variables = dict(container.get("Environment", {})) | dict(request.get("Environment", {}))
-    program, code = _program(job, container.get("Image", ""), variables)
-    job.write_config(f"/opt/ml/{PLAN}", _plan(job, program, code))
-    job.host_path("/opt/ml/output/data").mkdir(parents=True, exist_ok=True)
+    definitions = containers_of(job.records, request["ModelName"])
+    if any(map(is_multi_model, definitions)):
+        raise JobFailed(
+            f"ClientError: model {request['ModelName']!r} has the Mode MultiModel, which batch "
+            "transform does not support"
+        )
+    variables = {"SAGEMAKER_BATCH": "true", **request.get("Environment", {})}
+    programs = definitions[-1].get("Environment", {}) | variables
+    plan = _plan(job, scripted="SAGEMAKER_PROGRAM" in programs)
+    results = job.host_path("/opt/ml/output/data")
+    results.mkdir(parents=True, exist_ok=True)
+    chain = ModelChain(job, "", definitions, variables)
     job.enter("InProgress")
-
-    command = ["python", "-m", INFERENCE]
-    if program:
-        command = script_mode.with_requirements(job, f"/opt/ml/{code}", command)
-    end = run_container(job, command, {"SAGEMAKER_BATCH": "true", **variables})
     fields: dict[str, Any] = {}
-    if not end.succeeded and not end.stopped:
-        fields["FailureReason"] = end.reason(job, job.message("failure"))
+    stopped = False
+
+    def answer(payload: bytes) -> bytes:
+        status, _, body = chain.answer(payload, plan["content_type"], plan["accept"])
+        if status >= 500:
+            raise JobFailed(failure_reason(job, "", f"the model answered with status {status}"))
+        if status >= 400:
+            raise UserError(body.decode(errors="replace"))
+        return body
+
+    try:
+        with chain:
+            chain.wait_until_ready()
+            source = job.host_path("/opt/ml/input/data")
+            inference.run(answer, plan, source, results, job.note)
+        stopped = any(one.end and one.end.stopped for one in chain.containers)
+    except JobStopped:
+        stopped = True
+    except JobFailed as failure:
+        fields.update(failure.outcome.fields)
+    except UserError as error:
+        fields["FailureReason"] = failure_reason(job, f"ClientError: {error}")
 
     def upload_results() -> None:
-        folder = job.host_path("/opt/ml/output/data")
-        for part in folder.rglob(".*.out"):
+        for part in results.rglob(".*.out"):
             part.unlink()
-        upload_tree(job, folder, request["TransformOutput"]["S3OutputPath"])
+        upload_tree(job, results, request["TransformOutput"]["S3OutputPath"])
 
     if incomplete := upload(job, fields, "results", upload_results):
         return incomplete
-    if end.stopped:
+    if stopped:
         return Outcome("Stopped", fields)
-    return Outcome("Completed" if end.succeeded else "Failed", fields)
+    return Outcome("Failed" if fields else "Completed", fields)
 
 
-def _container(job: Job) -> Mapping[str, Any]:
-    name = job.request["ModelName"]
-    model = job.records.get("Model", name)
-    if model is None:
-        raise JobFailed(f"ClientError: the model {name!r} does not exist")
-    containers = [model["PrimaryContainer"]] if model.get("PrimaryContainer") else []
-    containers += model.get("Containers", [])
-    if len(containers) != 1:
-        raise JobFailed(
-            f"ClientError: model {name!r} has {len(containers)} containers; the local backend "
-            "supports exactly one"
-        )
-    container = dict(containers[0])
-    if package := container.get("ModelPackageName"):
-        found = job.records.get("ModelPackage", package.rpartition("model-package/")[2]) or {}
-        packaged = found.get("InferenceSpecification", {}).get("Containers", [])
-        if len(packaged) != 1:
-            raise JobFailed(
-                f"ClientError: model package {package} has {len(packaged)} containers; the local "
-                "backend supports exactly one"
-            )
-        container = packaged[0] | container
-    return container
-
-
-def _fetch_model(job: Job, container: Mapping[str, Any]) -> None:
-    """Unpack the model's archive, or copy its files, to /opt/ml/model."""
-    folder = job.host_path("/opt/ml/model")
-    folder.mkdir(parents=True, exist_ok=True)
-    source = container.get("ModelDataSource", {}).get("S3DataSource", {})
-    uri = container.get("ModelDataUrl") or source.get("S3Uri")
-    if not uri:
-        raise JobFailed(
-            f"ClientError: model {job.request['ModelName']!r} has no ModelDataUrl, which the local "
-            "backend requires"
-        )
-    if source.get("CompressionType") == "None":
-        fetch_prefix(job, "model", uri, folder)
-        return
-    fetch_package(job, uri, folder, "model data")
-
-
-def _program(job: Job, image: str, variables: Mapping[str, str]) -> tuple[str, str]:
-    """The inference script and its folder in /opt/ml; both empty for built-in XGBoost."""
-    if program := variables.get("SAGEMAKER_PROGRAM"):
-        source = variables.get("SAGEMAKER_SUBMIT_DIRECTORY", MODEL_CODE)
-        code = script_mode.fetch_code(job, source)
-        if not (job.host_path(code) / program).is_file():
-            raise JobFailed(
-                f"ClientError: {source} does not contain the SAGEMAKER_PROGRAM {program}"
-            )
-        return program, code.removeprefix("/opt/ml/")
-    if "xgboost" in image_parts(image)[0]:
-        return "", ""
-    raise JobFailed(
-        f"ClientError: the local backend cannot run the image {image or '(none)'}: a model needs "
-        "an xgboost image or a script in the variable SAGEMAKER_PROGRAM"
-    )
-
-
-def _plan(job: Job, program: str, code: str) -> dict[str, Any]:
+def _plan(job: Job, *, scripted: bool) -> dict[str, Any]:
     """Copy the inputs. Returns the plan for ``inference.py``."""
     request = job.request
     source, output = request["TransformInput"], request["TransformOutput"]
@@ -135,10 +93,8 @@ def _plan(job: Job, program: str, code: str) -> dict[str, Any]:
     if source.get("CompressionType") == "Gzip":
         files = gunzip(job, files)
     sources = [str(file.relative_to(folder.resolve())) for file in files]
-    accept = output.get("Accept") or ("application/json" if program else "text/csv")
+    accept = output.get("Accept") or ("application/json" if scripted else "text/csv")
     return {
-        "program": program,
-        "code": code,
         "content_type": source.get("ContentType") or "text/csv",
         "accept": accept,
         "split": split,

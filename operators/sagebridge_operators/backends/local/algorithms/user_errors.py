@@ -9,7 +9,11 @@ from pathlib import Path
 
 
 class UserError(Exception):
-    """Invalid data, model or hyperparameters."""
+    """Invalid data, model or hyperparameters; ``status`` is the HTTP status for a request."""
+
+    def __init__(self, message: str, status: int = 400) -> None:
+        self.status = status
+        super().__init__(message)
 
 
 def base() -> Path:

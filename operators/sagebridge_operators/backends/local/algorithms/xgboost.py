@@ -263,7 +263,7 @@ def predict(model: xgboost.Booster, payload: bytes, content_type: str) -> list[A
         rows = libsvm_rows(lines, "the input")
     else:
         known = ", ".join(sorted(CSV | LIBSVM))
-        raise UserError(f"unsupported content type {content_type!r} (expected {known})")
+        raise UserError(f"unsupported content type {content_type!r} (expected {known})", 415)
     best = model.attr("best_iteration")
     limit = (0, int(best) + 1) if best else (0, 0)
     try:
