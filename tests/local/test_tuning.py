@@ -328,7 +328,7 @@ def test_runtime_limit_without_a_result_is_a_failure(
     tuner.bench.wait("Tuning", "tune")
     assert tuner.describe()["HyperParameterTuningJobStatus"] == "Failed"
     assert "running for more than MaxRuntimeInSeconds (120)" in tuner.log()
-    assert "Hyperband runs as Random" in tuner.log()
+    assert "Strategy: runs as Random" in tuner.log()
 
 
 def numeric(name: str = "x", low: str = "0", high: str = "1", **more: str) -> dict[str, Any]:
