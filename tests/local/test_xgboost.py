@@ -55,6 +55,13 @@ def data(bench: Bench) -> Bench:
 CHANNELS = {"train": "s3://bucket/train/", "validation": "s3://bucket/validation/"}
 
 
+def test_tuning_metric_of_the_image_is_in_the_description(data: Bench) -> None:
+    tuned = NOTEBOOK | {"_tuning_objective_metric": "validation:mse"}
+    body = data.run("Training", "job", data.training(tuned, CHANNELS))
+    metrics = [one["MetricName"] for one in body.get("FinalMetricDataList", ())]
+    assert "validation:mse" in metrics, data.log("Training", "job")
+
+
 def test_request_of_the_notebook_trains_a_pickled_booster(data: Bench) -> None:
     body = data.run("Training", "job", data.training(NOTEBOOK, CHANNELS))
     log = data.log("Training", "job")
@@ -90,6 +97,32 @@ def test_invalid_hyperparameter_is_a_client_error(data: Bench) -> None:
     words = "ClientError: Hyperparameter num_round must be a positive integer, not 'ten'"
     assert body["FailureReason"].startswith(words)
     assert "Traceback" not in data.log("Training", "job")
+
+
+@pytest.mark.parametrize(
+    ("objective", "metrics", "labels"),
+    [
+        ("binary:logistic", "accuracy,f1,error", [0, 1, 1, 0]),
+        ("multi:softmax", "balanced_accuracy", [0, 1, 2, 0]),
+        ("multi:softprob", "accuracy,mlogloss", [0, 1, 2, 0]),
+        ("reg:squarederror", "mse,r2,rmse", [0, 10, 20, 0]),
+    ],
+)
+def test_metrics_of_the_image_are_evaluated(
+    objective: str, metrics: str, labels: list[float]
+) -> None:
+    given = {"num_round": "3", "objective": objective, "eval_metric": metrics}
+    if "multi" in objective:
+        given["num_class"] = "3"
+    booster, run = algorithm.parameters(given)
+    data = xgboost.DMatrix(np.array([[one] for one in labels] * 20), label=labels * 20)
+    history: dict[str, Any] = {}
+    xgboost.train(booster, data, evals=[(data, "train")], evals_result=history, **run)
+    assert set(history["train"]) >= set(metrics.split(","))  # and the default metric
+    for name in {"accuracy", "balanced_accuracy", "f1"} & set(history["train"]):
+        assert history["train"][name][-1] == 1
+    if "mse" in history["train"]:
+        assert history["train"]["mse"][-1] == pytest.approx(history["train"]["rmse"][-1] ** 2)
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,13 @@ import math
 import pickle
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 if __name__ == "__main__":
     # xgboost imports scikit-learn if it can (xgboost/compat.py), which takes longer than a small
-    # training. This program does not use it.
+    # training. Only `evaluate` uses it.
     sys.modules["sklearn"] = None  # type: ignore[assignment]
 
 import numpy as np
@@ -32,9 +33,31 @@ from sagebridge_operators.backends.local.algorithms.user_errors import (
     report,
 )
 
+if __name__ == "__main__":
+    del sys.modules["sklearn"]
+
 MODEL = "xgboost-model"
 CSV = frozenset({"csv", "text/csv"})
 LIBSVM = frozenset({"libsvm", "text/libsvm", "text/x-libsvm"})
+# Metrics that only the image has (sagemaker_xgboost_container/metrics/custom_metrics.py), as
+# functions of sklearn.metrics.
+IMAGE_METRICS: Mapping[str, tuple[str, Mapping[str, str]]] = {
+    "accuracy": ("accuracy_score", {}),
+    "balanced_accuracy": ("balanced_accuracy_score", {}),
+    "f1": ("f1_score", {"average": "macro"}),
+    "f1_binary": ("f1_score", {"average": "binary"}),
+    "f1_macro": ("f1_score", {"average": "macro"}),
+    "mse": ("mean_squared_error", {}),
+    "precision": ("precision_score", {}),
+    "precision_macro": ("precision_score", {"average": "macro"}),
+    "precision_micro": ("precision_score", {"average": "micro"}),
+    "r2": ("r2_score", {}),
+    "recall": ("recall_score", {}),
+    "recall_macro": ("recall_score", {"average": "macro"}),
+    "recall_micro": ("recall_score", {"average": "micro"}),
+}
+NUMERIC_METRICS = frozenset({"mse", "r2"})
+BINARY = 0.5
 # Hyperparameters for the container, not for the booster.
 CONTAINER_PARAMETERS = frozenset(
     {"num_round", "early_stopping_rounds", "csv_weights", "silent", "eval_metric"}
@@ -79,9 +102,39 @@ def parameters(hyperparameters: Mapping[str, str]) -> tuple[dict[str, Any], dict
     # The image evaluates the objective of a tuning job too, such as validation:auc.
     objective = texts.get(TUNING_METRIC, "").partition(":")[2]
     evaluated = [name for name in texts.get("eval_metric", "").split(",") if name != objective]
-    if metrics := [name for name in (*evaluated, objective) if name]:
-        booster["eval_metric"] = metrics
+    metrics = [name for name in (*evaluated, objective) if name]
+    if own := [name for name in metrics if name in IMAGE_METRICS]:
+        classes = booster.get("objective") == "multi:softmax"
+        run["custom_metric"] = partial(evaluate, metrics=own, classes=classes)
+        run["maximize"] = own[-1] != "mse"
+    if plain := [name for name in metrics if name not in IMAGE_METRICS]:
+        booster["eval_metric"] = plain
     return booster, run
+
+
+def evaluate(
+    predicted: npt.NDArray[np.float32],
+    data: xgboost.DMatrix,
+    *,
+    metrics: Sequence[str],
+    classes: bool,
+) -> list[tuple[str, float]]:
+    """The values of metrics of the image, from predictions of shape (rows,) or (rows, classes).
+
+    ``classes`` is whether predictions are numbers of classes.
+    """
+    from sklearn import metrics as functions
+
+    labels = data.get_label()
+    found = predicted if classes else predicted > BINARY
+    if predicted.ndim > 1:
+        found = predicted.argmax(axis=1)
+    values = []
+    for name in metrics:
+        function, options = IMAGE_METRICS[name]
+        of = predicted if name in NUMERIC_METRICS else found
+        values.append((name, float(getattr(functions, function)(labels, of, **options))))
+    return values
 
 
 def _count(name: str, text: str) -> int:
