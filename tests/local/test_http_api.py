@@ -10,6 +10,7 @@ import os
 import socket
 import stat
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -88,27 +89,21 @@ class Server:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     home = tmp_path_factory.mktemp("http") / "home"
-    with _running(home) as found:
+    with running(home) as found:
         yield found
 
 
-class _running:
-    def __init__(self, home: Path) -> None:
-        self.home = home
+@contextmanager
+def running(home: Path) -> Iterator[Server]:
+    pair = keys(home)
+    endpoint = Endpoint(home, home, role=ROLE)
 
-    def __enter__(self) -> Server:
-        pair = keys(self.home)
-        endpoint = Endpoint(self.home, self.home, role=ROLE)
+    def run(listener: socket.socket, is_over: Callable[[], bool]) -> None:
+        host, port = listener.getsockname()
+        serve(listener, HttpApi(endpoint, pair, f"http://{host}:{port}"), is_over)
 
-        def run(listener: socket.socket, is_over: Callable[[], bool]) -> None:
-            host, port = listener.getsockname()
-            serve(listener, HttpApi(endpoint, pair, f"http://{host}:{port}"), is_over)
-
-        self.listening = listen(run)
-        return Server(self.home, self.listening.__enter__())
-
-    def __exit__(self, *_: object) -> None:
-        self.listening.__exit__(None, None, None)
+    with listen(run) as url:
+        yield Server(home, url)
 
 
 def code(error: pytest.ExceptionInfo[ClientError]) -> str:
@@ -343,7 +338,7 @@ def test_keys_belong_to_one_folder_and_one_user(tmp_path: Path) -> None:
 def test_other_user_cannot_use_the_server() -> None:
     with shared_folder() as folder:
         home = folder / "private" / "home"
-        with _running(home) as server:
+        with running(home) as server:
             server.store.write("s3://bucket/x", b"secret")
             own = server.headers("GET", "/bucket/x")
             assert server.send("GET", "/bucket/x", own) == (200, "secret")

@@ -35,6 +35,9 @@ LARGEST = 16 << 20
 """Bytes of a request to a service other than S3; AWS's own limits are smaller."""
 CHUNKS_UNSIGNED = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
 CHUNKS_SIGNED = ("STREAMING-AWS4-HMAC-SHA256-PAYLOAD", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER")
+_CHECKSUM = "x-amz-checksum-"
+_FORM = "application/x-www-form-urlencoded"
+_OWN_SITES = ("none", "same-origin")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _PRESIGNED = ("X-Amz-", "AWSAccessKeyId=", "Signature=", "Expires=")
 
@@ -138,10 +141,6 @@ class HttpApi:
         return _with_checksum(body, name, headers)
 
 
-_OWN_SITES = ("none", "same-origin")
-_CHECKSUM = "x-amz-checksum-"
-
-
 def _with_checksum(body: IO[bytes], name: str, fields: Mapping[str, str]) -> IO[bytes]:
     """Checks the checksum in a field, unless Python has no such function (CRC32C, CRC64NVME)."""
     checksum = name.strip().lower().removeprefix(_CHECKSUM)
@@ -180,9 +179,6 @@ def _unavailable(
         f"{service} is not available on this machine (called: {operation or f'{method} {path}'}; "
         f"available: {', '.join(sorted(SERVICES))}); use --backend aws",
     )
-
-
-_FORM = "application/x-www-form-urlencoded"
 
 
 def error_answer(error: ApiError, service: str, method: str, headers: Mapping[str, str]) -> Answer:

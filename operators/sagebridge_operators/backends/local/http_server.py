@@ -52,7 +52,6 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    server_version, sys_version = "sagebridge", ""
     disable_nagle_algorithm = True
     timeout = IDLE_SECONDS
     server: _Server
@@ -109,6 +108,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         error = ApiError("InvalidRequest", message or explain or str(code), code)
         self._send(error_answer(error, "s3", self.command or "", {}))
+
+    def version_string(self) -> str:
+        return "sagebridge"
 
     def log_message(self, format: str, *args: Any) -> None:
         """Log nothing: presigned URLs are secret."""

@@ -29,6 +29,7 @@ _HEADER = re.compile(
     r"Signature=(?P<Signature>[0-9a-f]{64})"
 )
 _EMPTY = hashlib.sha256().hexdigest()
+_TRAILER_SIGNATURE = "x-amz-trailer-signature"
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +243,3 @@ class ChunkSignatures:
         self._last = hmac.digest(self._key, text, "sha256").hex()
         if not hmac.compare_digest(self._last.encode(), self._given.encode()):
             raise ApiError("SignatureDoesNotMatch", "the signature of a chunk does not match", 403)
-
-
-_TRAILER_SIGNATURE = "x-amz-trailer-signature"
