@@ -115,6 +115,15 @@ def test_function_that_cannot_run_here_is_refused(arguments: tuple[str, ...], re
     assert [reason in one for one in found] == ([True] if reason else [])
 
 
+def test_notebook_job_is_not_refused() -> None:
+    """Its entrypoint is a program of the image that this machine does not have, but replaces."""
+    specification = {
+        "TrainingImage": "image",
+        "ContainerEntrypoint": ["amazon_sagemaker_scheduler"],
+    }
+    assert list(refusals("Training", {"AlgorithmSpecification": specification})) == []
+
+
 def test_executed_notebook_has_one_dot_in_its_name() -> None:
     assert notebook_runner.output_name("a.b-2026:01.ipynb") == "a-b-2026-01.ipynb"
 

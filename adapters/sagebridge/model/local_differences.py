@@ -214,7 +214,10 @@ DIFFERENCES: tuple[Difference, ...] = (
         field="AlgorithmSpecification.ContainerArguments",
         applies=lambda arguments: bool(other_python(arguments)),
         shown="`@step`: a Python version that differs from that of the engine's environment",
-        here="pickled functions run only with the Python version that compiled the pipeline",
+        here=(
+            "a pickled function runs only with the Python version that compiled it; compile the "
+            "pipeline with the version of the engine's environment"
+        ),
         found=lambda arguments: f" (compiled with Python {other_python(arguments)}, here {PYTHON})",
         refused=True,
     ),

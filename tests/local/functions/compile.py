@@ -81,10 +81,9 @@ def pipeline(session: PipelineSession, requirements: Path) -> Pipeline:
     def add(first: int, second: int) -> dict[str, int]:
         return {"sum": first + second}
 
-    needs = {"dependencies": str(requirements)}
-    counted: Any = step(count, name="Count", **needs, **SETTINGS)(start)
-    counts = counted["counts"]
-    added: Any = step(add, name="Add", **SETTINGS)(counts[0], second=counts[1])
+    settings = {"dependencies": str(requirements), **SETTINGS}
+    counts = step(count, name="Count", **settings)(start)["counts"]
+    added: Any = step(add, name="Add", **settings)(counts[0], second=counts[1])
     show = NotebookJobStep(
         name="Show",
         input_notebook=str(HERE / "show.ipynb"),
