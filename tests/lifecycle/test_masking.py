@@ -163,3 +163,9 @@ def test_environment_in_a_list_of_pairs_is_masked() -> None:
     assert mask({"tags": [{"key": "api_key", "value": "k"}]}) == {
         "tags": [{"key": "api_key", "value": "***"}]
     }
+
+
+def test_password_of_a_package_index_is_masked_in_logs() -> None:
+    line = "PIP_INDEX_URL=https://user:pass-word@packages.example:8443/simple git@host http://a:1/b"
+    masked = "PIP_INDEX_URL=https://user:***@packages.example:8443/simple git@host http://a:1/b"
+    assert mask_line(line, []) == masked

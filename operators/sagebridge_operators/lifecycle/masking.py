@@ -47,6 +47,7 @@ _SHORT = 4
 _SHORT_IN_LOG = 8
 _HARMLESS = re.compile(r"s3://|arn:|/|[a-z]{2}(-[a-z]+)+-\d$|[\d.:+-]+$")
 """Values of an environment that are not masked in job logs: URIs, ARNs, paths, regions, numbers."""
+_PASSWORD_IN_URL = re.compile(r"(://[^\s/@:]*:)[^\s/@]+@")
 
 
 @cache
@@ -90,8 +91,12 @@ def secrets_in_log(description: Mapping[str, Any]) -> list[str]:
 
 
 def mask_line(line: str, secrets: list[str]) -> str:
-    """A line of a job's log with the values of :func:`secrets_in_log` masked."""
-    return _replaced(line, secrets)
+    """A line of a job's log with the values of :func:`secrets_in_log` masked.
+
+    Passwords in URLs are masked too: @step functions log all variables of the job, and the worker's
+    PIP_INDEX_URL is one of them.
+    """
+    return _PASSWORD_IN_URL.sub(rf"\1{MASK}@", _replaced(line, secrets))
 
 
 def named_secrets(request: Mapping[str, Any]) -> list[str]:
