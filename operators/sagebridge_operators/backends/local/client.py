@@ -16,7 +16,7 @@ from typing import IO, Any, Protocol
 from urllib.parse import parse_qsl, urlsplit
 
 from sagebridge.errors import SagebridgeError
-from sagebridge_operators.backends.local import ROLE, runtime_api
+from sagebridge_operators.backends.local import ROLE
 from sagebridge_operators.backends.local.api import CANNOT_STORE, REGION, Answer, ApiError, Request
 from sagebridge_operators.backends.local.aws_identity import IAM, STS, Identity
 from sagebridge_operators.backends.local.database import Records
@@ -24,6 +24,7 @@ from sagebridge_operators.backends.local.endpoint_api import Endpoints
 from sagebridge_operators.backends.local.job_api import Jobs
 from sagebridge_operators.backends.local.lineage_records import Lineage
 from sagebridge_operators.backends.local.model_registry import Registry
+from sagebridge_operators.backends.local.runtime_api import Runtime
 from sagebridge_operators.backends.local.s3 import S3
 from sagebridge_operators.backends.local.store import FolderStore
 from sagebridge_operators.backends.service_models import share
@@ -41,12 +42,11 @@ class SageMaker:
 
     def __init__(self, home: Path, base: Path, region: str = REGION) -> None:
         records = Records(home / "records.db")
-        self._endpoints = Endpoints(base, region, records)
         self._operations = {
             **Jobs(home, base, region, records).operations(),
             **Registry(region, records).operations(),
             **Lineage(region, records).operations(),
-            **self._endpoints.operations(),
+            **Endpoints(base, region, records).operations(),
         }
 
     def call(self, operation: str, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -64,14 +64,9 @@ class SageMaker:
         return self._operations[operation](request)
 
     def answer(self, request: Request) -> Answer:
-        """The response to an HTTP request of the JSON 1.1 protocol, or of SageMaker Runtime.
-
-        Signatures name both services ``sagemaker``.
-        """
+        """The response to an HTTP request of the JSON 1.1 protocol."""
         operation = request.headers.get(TARGET, "").rpartition(".")[2]
         try:
-            if not operation and runtime_api.PATH.fullmatch(request.path):
-                return runtime_api.invoke(self._endpoints, request)
             fields = json.loads(request.body.read() or b"{}")
             return _json(200, self.call(operation, fields))
         except ApiError as error:
@@ -98,7 +93,9 @@ SERVICES: Mapping[str, Callable[[Endpoint], Service]] = {
     "sagemaker": lambda endpoint: SageMaker(endpoint.home, endpoint.base, endpoint.region),
     "sts": lambda endpoint: Identity(STS, endpoint.role),
     "iam": lambda endpoint: Identity(IAM, endpoint.role),
-    "sagemaker-runtime": lambda endpoint: SageMaker(endpoint.home, endpoint.base, endpoint.region),
+    "sagemaker-runtime": lambda endpoint: Runtime(
+        Endpoints(endpoint.base, endpoint.region, Records(endpoint.home / "records.db"))
+    ),
 }
 """The services of this machine, by boto3's names."""
 _ENDPOINT = "https://sagebridge.invalid"

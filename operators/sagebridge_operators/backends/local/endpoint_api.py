@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from sagebridge.model.local_differences import notes, refusals
+from sagebridge.model.local_differences import refusals
 from sagebridge_operators.backends.local import supervisor
 from sagebridge_operators.backends.local.api import ApiError, arn
 from sagebridge_operators.backends.local.database import AlreadyExists, NoSuchRecord, Records
@@ -238,8 +238,7 @@ class Endpoints:
                     "Direct": mode == "Direct",
                 }
             )
-        lines = notes("EndpointConfig", config)
-        given = {"EndpointConfigName": config_name, "Variants": variants, "Notes": lines}
+        given = {"EndpointConfigName": config_name, "Variants": variants}
         return self._named(name, given | {"_token": token, "_port": port})
 
     def _named(self, endpoint: str, server: Mapping[str, Any]) -> dict[str, Any]:
@@ -256,7 +255,7 @@ class Endpoints:
         return _invalid(f'Could not find {what} "{arn(self.region, resource)}".')
 
 
-_KEPT = ("EndpointConfigName", "Variants", "Notes", "_token", "_port")
+_KEPT = ("EndpointConfigName", "Variants", "_token", "_port")
 """The fields of a server's record that a server in its place has, too."""
 
 

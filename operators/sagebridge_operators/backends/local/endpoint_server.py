@@ -7,29 +7,30 @@ requests by the headers of InvokeEndpoint. The job fails if the process of a mod
 from __future__ import annotations
 
 import hmac
+import io
 import json
 import random
 import shlex
+import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from functools import partial
 from pathlib import Path
-from socketserver import TCPServer
-from threading import Event, Thread
-from typing import Any
+from threading import Event
+from typing import IO, Any
 
 from sagebridge.errors import SagebridgeError
+from sagebridge_operators.backends.local.api import Answer
 from sagebridge_operators.backends.local.database import NoSuchRecord
 from sagebridge_operators.backends.local.local_job_type import LocalJobType
+from sagebridge_operators.backends.local.loopback import listen
 from sagebridge_operators.backends.local.model_container import ModelChain
 from sagebridge_operators.backends.local.supervised_job import Job, JobFailed, JobStopped, Outcome
 from sagebridge_operators.lifecycle.private_folders import make_private
 
 SERVER = "EndpointServer"
-HOST = "127.0.0.1"
 PAYLOAD_BYTES = 25 * 1024 * 1024
 """The largest payload of InvokeEndpoint."""
 ERROR_TYPE = "x-amzn-errortype"
@@ -73,98 +74,65 @@ class Variant:
         return chain.answer(payload, content_type, accept, model)
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    server_bind = TCPServer.server_bind  # HTTPServer's looks the host's name up
+class EndpointApi:
+    """Answers the HTTP requests of an endpoint's clients.
 
-    def __init__(self, port: int, token: str, variants: Sequence[Variant]) -> None:
-        super().__init__((HOST, port), _Handler)
-        self.port = int(self.server_address[1])
-        self.authorization = f"Bearer {token}".encode()
-        self.variants = variants
+    Args:
+        host: the address of the server, such as ``127.0.0.1:8080``.
+        token: what clients must have.
+        variants: the production variants.
+    """
 
-    def variant(self, name: str | None) -> Variant:
+    def __init__(self, host: str, token: str, variants: Sequence[Variant]) -> None:
+        self._host, self._authorization = host, f"Bearer {token}".encode()
+        self._variants = variants
+
+    def answer(
+        self, method: str, target: str, headers: Mapping[str, str], body: IO[bytes]
+    ) -> Answer:
+        """The response to a request; header names are lower-case."""
+        given = headers.get("authorization", "").encode()
+        # A browser sends Origin, and after DNS rebinding the page's host.
+        if headers.get("host") != self._host or "origin" in headers:
+            return _answer(403, f"expected the host {self._host} and no web page\n")
+        if not hmac.compare_digest(given, self._authorization):
+            return _answer(401, "expected the endpoint's token\n")
+        if (method, target) == ("GET", "/ping"):
+            return _answer(200)
+        if (method, target) != ("POST", "/invocations"):
+            return _answer(404, "expected GET /ping or POST /invocations\n")
+        payload = body.read(PAYLOAD_BYTES + 1)
+        if len(payload) > PAYLOAD_BYTES:
+            return _answer(413, f"expected at most {PAYLOAD_BYTES} bytes\n")
+        try:
+            variant = self._variant(headers.get(VARIANT))
+            status, kind, content = variant.answer(
+                payload, headers, headers.get("content-type", ""), headers.get("accept", "")
+            )
+        except InvalidRequest as error:
+            return _answer(400, str(error), {ERROR_TYPE: "ValidationError"})
+        except JobFailed as error:
+            return _answer(500, str(error))
+        return _answer(status, content, {"Content-Type": kind, INVOKED_VARIANT: variant.name})
+
+    def _variant(self, name: str | None) -> Variant:
         """The variant of this name, or one by weight. Raises InvalidRequest."""
         if name is None:
-            weights = [one.weight for one in self.variants]
-            return random.choices(self.variants, weights if any(weights) else None)[0]
-        for one in self.variants:
+            weights = [one.weight for one in self._variants]
+            return random.choices(self._variants, weights if any(weights) else None)[0]
+        for one in self._variants:
             if one.name == name:
                 return one
         raise InvalidRequest(f"Variant {name} not found.")
 
 
-class _Handler(BaseHTTPRequestHandler):
-    server: _Server
-    protocol_version = "HTTP/1.1"
-    server_version, sys_version = "sagebridge", ""
-    timeout = 75
-
-    def do_GET(self) -> None:
-        if self._is_allowed():
-            self._reply(HTTPStatus.OK if self.path == "/ping" else HTTPStatus.NOT_FOUND)
-
-    def do_POST(self) -> None:
-        if not self._is_allowed():
-            return
-        length = self.headers.get("Content-Length", "")
-        if self.path != "/invocations":
-            self._refuse(HTTPStatus.NOT_FOUND, "expected /ping or /invocations")
-        elif not length.isdecimal():
-            self._refuse(HTTPStatus.LENGTH_REQUIRED, "expected Content-Length")
-        elif int(length) > PAYLOAD_BYTES:
-            self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"expected {PAYLOAD_BYTES} bytes")
-        else:
-            self._invoke(self.rfile.read(int(length)))
-
-    def _invoke(self, payload: bytes) -> None:
-        headers = {name.lower(): value for name, value in self.headers.items()}
-        try:
-            variant = self.server.variant(headers.get(VARIANT))
-            status, kind, body = variant.answer(
-                payload, headers, headers.get("content-type", ""), headers.get("accept", "")
-            )
-        except InvalidRequest as error:
-            self._reply(HTTPStatus.BAD_REQUEST, str(error), {ERROR_TYPE: "ValidationError"})
-        except JobFailed as error:
-            self._reply(HTTPStatus.INTERNAL_SERVER_ERROR, str(error))
-        else:
-            self._reply(status, body, {"Content-Type": kind, INVOKED_VARIANT: variant.name})
-
-    def _is_allowed(self) -> bool:
-        """Whether a request is from a process of this user; web pages are refused, too.
-
-        A browser sends Origin, and after DNS rebinding the page's host.
-        """
-        own = f"{HOST}:{self.server.port}"
-        given = self.headers.get("Authorization", "").encode()
-        if self.headers.get_all("Host") != [own] or "Origin" in self.headers:
-            self._refuse(HTTPStatus.FORBIDDEN, f"expected the host {own} and no web page")
-        elif not hmac.compare_digest(given, self.server.authorization):
-            self._refuse(HTTPStatus.UNAUTHORIZED, "expected the endpoint's token")
-        else:
-            return True
-        return False
-
-    def _refuse(self, status: HTTPStatus, message: str) -> None:
-        self.close_connection = True  # the payload was not read
-        self._reply(status, f"{message}\n", {"Connection": "close"})
-
-    def _reply(
-        self, status: int, body: str | bytes = b"", headers: Mapping[str, str] | None = None
-    ) -> None:
-        content = body.encode() if isinstance(body, str) else body
-        self.send_response(status)
-        for name, value in {"Content-Type": "text/plain", **(headers or {})}.items():
-            self.send_header(name, value.replace("\r", " ").replace("\n", " "))
-        if status != HTTPStatus.NO_CONTENT:
-            self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        if status != HTTPStatus.NO_CONTENT:
-            self.wfile.write(content)
-
-    def log_message(self, format: str, *arguments: object) -> None:
-        """Log nothing: the log is for the model."""
+def _answer(status: int, body: str | bytes = b"", more: Mapping[str, str] | None = None) -> Answer:
+    content = body.encode() if isinstance(body, str) else body
+    headers = {"Content-Type": "text/plain", **(more or {})}
+    if status != 204:
+        headers["Content-Length"] = str(len(content))
+    safe = {name: " ".join(value.splitlines()) for name, value in headers.items()}
+    return Answer(status, safe, io.BytesIO(content if status != 204 else b""))
 
 
 def curl_file(home: Path, endpoint: str) -> Path:
@@ -181,8 +149,6 @@ def run(job: Job) -> Outcome:
     from sagebridge_operators.backends.local import supervisor
 
     ended = Event()
-    for note in job.request["Notes"]:
-        job.note(note)
     try:
         with ExitStack() as stack:
             variants = []
@@ -192,10 +158,9 @@ def run(job: Job) -> Outcome:
                 variants.append(Variant(one["Name"], one["Weight"], chain, one["Direct"]))
             for variant in variants:
                 variant.chain.wait_until_ready()
-            server = stack.enter_context(_listen(job, variants))
-            Thread(target=server.serve_forever, daemon=True).start()
-            stack.callback(server.shutdown)
-            _publish(job, server.port)
+            serve = partial(_serve, job.request["_token"], variants)
+            url = stack.enter_context(listen(serve, job.request.get("_port", 0)))
+            _publish(job, url)
             ended.wait()
             failures = [one.chain.failure() for one in variants]
             # The processes of the other models end as well, even if they never answer.
@@ -209,15 +174,17 @@ def run(job: Job) -> Outcome:
     return Outcome("Completed")
 
 
-def _listen(job: Job, variants: Sequence[Variant]) -> _Server:
-    """A server on the port that the endpoint had before, if it is free."""
-    for port in (job.request.get("_port", 0), 0):
-        with suppress(OSError):
-            return _Server(port, job.request["_token"], variants)
-    raise JobFailed(f"InternalServerError: no port of {HOST} is free")
+def _serve(
+    token: str, variants: Sequence[Variant], listener: socket.socket, is_over: Callable[[], bool]
+) -> None:
+    # It imports the services, and these import this module.
+    from sagebridge_operators.backends.local.http_server import serve
+
+    host, port = listener.getsockname()
+    serve(listener, EndpointApi(f"{host}:{port}", token, variants), is_over)
 
 
-def _publish(job: Job, port: int) -> None:
+def _publish(job: Job, url: str) -> None:
     """Make this server the one that the endpoint has, and stop the one that it had.
 
     Raises:
@@ -225,7 +192,7 @@ def _publish(job: Job, port: int) -> None:
     """
     from sagebridge_operators.backends.local import supervisor
 
-    name, url = job.request["EndpointName"], f"http://{HOST}:{port}"
+    name, port = job.request["EndpointName"], int(url.rpartition(":")[2])
     file = curl_file(job.home, name)
     command = f"curl --config {shlex.quote(str(file))} --data-binary @FILE"
     job.note(f"endpoint {name} answers at {url}: {command} --header 'Content-Type: text/csv'")

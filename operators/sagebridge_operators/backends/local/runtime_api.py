@@ -11,21 +11,46 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote
 
-from sagebridge_operators.backends.local.api import ACCOUNT, Answer, ApiError, Request
+from sagebridge.errors import SagebridgeError
+from sagebridge_operators.backends.local.api import (
+    ACCOUNT,
+    CANNOT_STORE,
+    Answer,
+    ApiError,
+    Request,
+)
 from sagebridge_operators.backends.local.endpoint_api import Endpoints
-from sagebridge_operators.backends.local.endpoint_server import ERROR_TYPE, HOST, PAYLOAD_BYTES
+from sagebridge_operators.backends.local.endpoint_server import ERROR_TYPE, PAYLOAD_BYTES
+from sagebridge_operators.backends.local.loopback import HOST
 
-PATH = re.compile(r"/endpoints/([^/]+)/invocations")
+_PATH = re.compile(r"/endpoints/([^/]+)/invocations")
 TIMEOUT_SECONDS = 60.0
 """How long a model may take, as on AWS."""
 _FORWARDED = re.compile(r"accept|content-type|x-amzn-sagemaker-.*")
 
 
-def invoke(endpoints: Endpoints, request: Request) -> Answer:
-    """The response to InvokeEndpoint; errors of the model are ModelError."""
-    name = unquote((PATH.fullmatch(request.path) or [""] * 2)[1])
+class Runtime:
+    """SageMaker Runtime for the endpoints of this machine."""
+
+    def __init__(self, endpoints: Endpoints) -> None:
+        self._endpoints = endpoints
+
+    def answer(self, request: Request) -> Answer:
+        """The response to an HTTP request."""
+        try:
+            if (path := _PATH.fullmatch(request.path)) is None:
+                message = f"the local backend supports only InvokeEndpoint, not {request.path}"
+                raise ApiError("UnknownOperationException", message)
+            return _invoke(_in_service(self._endpoints, unquote(path[1])), request)
+        except ApiError as error:
+            return _error(error.status, error.code, {"Message": error.message})
+        except SagebridgeError as error:
+            return _error(CANNOT_STORE, "InternalFailure", {"Message": str(error)})
+
+
+def _invoke(found: Mapping[str, Any], request: Request) -> Answer:
+    """The answer of an endpoint; errors of its model are ModelError."""
     try:
-        found = _in_service(endpoints, name)
         payload = request.body.read(PAYLOAD_BYTES + 1)
         headers = {
             key: value for key, value in request.headers.items() if _FORWARDED.fullmatch(key)
@@ -43,8 +68,6 @@ def invoke(endpoints: Endpoints, request: Request) -> Answer:
         return _model_error(found, 0, text)
     except (OSError, http.client.HTTPException) as error:
         return _model_error(found, 0, f"The server of the endpoint has ended: {error}")
-    except ApiError as error:
-        return _error(error.status, error.code, {"Message": error.message})
     if kind := response.headers.get(ERROR_TYPE):
         return _error(400, kind, {"Message": body.decode(errors="replace")})
     if response.status >= 400:
