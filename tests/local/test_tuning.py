@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import ClientError
 
+from sagebridge.model import local_differences
+from sagebridge.model.local_differences import refusals
 from sagebridge_operators.backends.local import LocalBackend, supervisor, tuning_job, tuning_search
 from tests.local.api_requests import INSTANCE, ROLE
 from tests.local.test_client import assert_shape
@@ -454,12 +456,12 @@ def test_invalid_requests_are_rejected(
 
 
 def test_bayesian_search_needs_its_extra(
-    sagemaker: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(tuning_job, "find_spec", lambda name: None)
-    with pytest.raises(ClientError, match=r"install sagebridge\[tuning\], or use Strategy Random"):
-        sagemaker.create_hyper_parameter_tuning_job(
-            HyperParameterTuningJobName="tune",
-            HyperParameterTuningJobConfig=config("Bayesian", 3, ParameterRanges=numeric()),
-            TrainingJobDefinition=definition(tmp_path / "code"),
-        )
+    request = {"HyperParameterTuningJobConfig": {"Strategy": "Bayesian"}}
+    assert list(refusals("Tuning", request)) == []
+
+    monkeypatch.setattr(local_differences, "find_spec", lambda name: None)
+
+    (line,) = refusals("Tuning", request)
+    assert line.endswith("install sagebridge[tuning], or use Random")

@@ -10,6 +10,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from shutil import which
 from typing import Any
@@ -344,6 +345,14 @@ DIFFERENCES: tuple[Difference, ...] = (
         applies=one_of("Enabled"),
         shown="`publish_cloudwatch_metrics`",
         here="no effect: no metrics are published",
+    ),
+    Difference(
+        types=("Tuning",),
+        field="HyperParameterTuningJobConfig.Strategy",
+        applies=lambda value: value == "Bayesian" and find_spec("optuna") is None,
+        shown="`Strategy` Bayesian without the extra `tuning`",
+        here="it needs optuna; install sagebridge[tuning], or use Random",
+        refused=True,
     ),
     Difference(
         types=("Tuning",),

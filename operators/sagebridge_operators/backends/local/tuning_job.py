@@ -13,7 +13,6 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from importlib.util import find_spec
 from typing import Any
 
 from sagebridge_operators.backends.local import supervisor
@@ -34,8 +33,8 @@ from sagebridge_operators.backends.local.tuning_search import (
     InvalidRange,
     Range,
     Search,
-    combinations,
     grid_search,
+    grid_size,
     random_search,
     ranges_of,
 )
@@ -115,7 +114,7 @@ def _problem(request: Body) -> str:
         return "all definitions of training jobs need the same Type of TuningObjective"
     try:
         spaces = spaces_of(definitions)
-        total = sum(len(combinations(space)) for space in spaces) if strategy == "Grid" else None
+        total = grid_size(spaces) if strategy == "Grid" else None
     except InvalidRange as error:
         return str(error)
     limit = limit_of(request)
@@ -123,11 +122,6 @@ def _problem(request: Body) -> str:
         return f"MaxNumberOfTrainingJobs is {limit}, but the Grid has {total} combinations"
     if total is None and limit is None and "MaxRuntimeInSeconds" not in config["ResourceLimits"]:
         return "MaxNumberOfTrainingJobs or MaxRuntimeInSeconds is required"
-    if strategy == "Bayesian" and find_spec("optuna") is None:
-        return (
-            "Strategy Bayesian needs the package optuna on this machine: install "
-            "sagebridge[tuning], or use Strategy Random"
-        )
     return ""
 
 

@@ -138,28 +138,28 @@ class _Independent:
         """Results have no effect."""
 
 
-def combinations(space: Sequence[Range]) -> list[dict[str, str]]:
-    """Each combination of categorical values.
+def grid_size(spaces: Sequence[Sequence[Range]]) -> int:
+    """The number of combinations of categorical values.
 
     Raises:
         InvalidRange: a range is not categorical.
     """
-    for one in space:
-        if isinstance(one, Numbers):
-            raise InvalidRange(f"Grid supports only categorical ranges, and {one.name} is numeric")
-    values = [
-        [(one.name, value) for value in one.values] for one in space if isinstance(one, Category)
-    ]
-    return [dict(pairs) for pairs in product(*values)]
+    for one in (one for space in spaces for one in space if isinstance(one, Numbers)):
+        raise InvalidRange(f"Grid supports only categorical ranges, and {one.name} is numeric")
+    return sum(math.prod(len(_choices(one)) for one in space) for space in spaces)
 
 
 def grid_search(spaces: Sequence[Sequence[Range]]) -> Search:
     """Each combination once."""
     return _Independent(
-        Candidate(index, parameters)
+        Candidate(index, dict(pairs))
         for index, space in enumerate(spaces)
-        for parameters in combinations(space)
+        for pairs in product(*map(_choices, space))
     )
+
+
+def _choices(one: Range) -> list[tuple[str, str]]:
+    return [(one.name, value) for value in one.values] if isinstance(one, Category) else []
 
 
 def random_search(spaces: Sequence[Sequence[Range]], seed: int | None) -> Search:
