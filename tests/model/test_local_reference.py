@@ -124,8 +124,10 @@ def test_image_of_a_model_is_refused_if_the_model_is_used(used: bool) -> None:
     model = Step("M", "Model", arguments=plain({"PrimaryContainer": {"Image": "tensorflow"}}))
     name = "Steps.M.ModelName" if used else "Parameters.Model"
     transform = Step("T", "Transform", arguments=plain({"ModelName": Get.parse(name)}))
-    why = why_pipeline_not_runnable(Pipeline(steps=(model, transform)), lambda step: True)
-    assert (why or "").startswith("on this machine: PrimaryContainer.Image 'tensorflow'") is used
+    variants = {"ProductionVariants": [{"ModelName": Get.parse(name)}]}
+    for user in (transform, Step("C", "EndpointConfig", arguments=plain(variants))):
+        why = why_pipeline_not_runnable(Pipeline(steps=(model, user)), lambda step: True) or ""
+        assert why.startswith("on this machine: PrimaryContainer.Image 'tensorflow'") is used
 
 
 def test_training_jobs_of_a_tuning_job_are_checked_too() -> None:

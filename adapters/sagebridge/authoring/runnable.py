@@ -38,8 +38,10 @@ def why_not_local(step: Step, pipeline: Pipeline) -> list[tuple[str, str]]:
         return []
     if row.needs_aws:
         return [(f"steps of type {step.type}, as {row.needs_aws}", step.name)]
-    found = [(what, step.name) for what in refusals(step.type, _request(step))]
-    for reference in references(_request(step).get("ModelName")):
+    request = _request(step)
+    found = [(what, step.name) for what in refusals(step.type, request)]
+    served = tuple(request[key] for key in ("ModelName", "ProductionVariants") if key in request)
+    for reference in references(served):
         model = pipeline.step(reference.name) if reference.root == "Steps" else None
         if model is not None and model.type == "Model":
             found += [(what, model.name) for what in refusals(SERVED, _request(model))]

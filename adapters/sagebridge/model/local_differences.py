@@ -27,7 +27,7 @@ PROGRAM_PATH = (
     f"{Path(sys.executable).parent}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 )
 """The PATH of jobs, after the folder of the job's environment."""
-SERVED = "model of a Transform step"
+SERVED = "model of a Transform step or an endpoint"
 """The Model steps whose models are used, in place of a step type."""
 
 
@@ -191,17 +191,20 @@ DIFFERENCES: tuple[Difference, ...] = (
             (("Training",), "AlgorithmSpecification"),
         )
     ),
-    Difference(
-        types=(SERVED,),
-        field="PrimaryContainer.Image",
-        applies=lacks("xgboost[^/]*$"),
-        unless=("PrimaryContainer.Environment.SAGEMAKER_PROGRAM",),
-        shown="an image other than XGBoost, without a script",
-        here=(
-            "images are not run, so the model needs the variable SAGEMAKER_PROGRAM or an xgboost "
-            "image"
-        ),
-        refused=True,
+    *(
+        Difference(
+            types=(SERVED,),
+            field=f"{container}.Image",
+            applies=lacks("xgboost[^/]*$"),
+            unless=(f"{container}.Environment.SAGEMAKER_PROGRAM",),
+            shown="an image other than XGBoost, without a script",
+            here=(
+                "images are not run, so the model needs the variable SAGEMAKER_PROGRAM or an "
+                "xgboost image"
+            ),
+            refused=True,
+        )
+        for container in ("PrimaryContainer", "Containers[]")
     ),
     Difference(
         types=("Training",),
