@@ -78,6 +78,43 @@ def test_old_file_is_read_without_losses(read: Read) -> None:
     assert [loss for loss in found.losses if loss.severity != "info"] == []
 
 
+MODULES_OF_FILE = """
+from datetime import datetime
+
+import airflow.operators.bash_operator as bash, os
+import airflow.operators.python_operator
+from airflow import DAG
+from airflow.operators import dummy_operator, sql
+
+
+def count():
+    return 1
+
+
+with DAG("old", "What it does.", "@daily", datetime(2020, 1, 1)) as dag:
+    start = dummy_operator.DummyOperator(task_id="start")
+    python = airflow.operators.python_operator.PythonOperator
+    load = python(task_id="load", python_callable=count)
+    many = bash.BashOperator.partial(
+        task_id="many", task_concurrency=3, trigger_rule="none_failed_or_skipped"
+    ).expand(bash_command=["echo 1", "echo 2"])
+    start >> load >> many
+"""
+
+
+def test_old_modules_positional_arguments_and_mapped_tasks_are_read(read: Read) -> None:
+    found = read(MODULES_OF_FILE)
+    assert [loss.code for loss in found.losses if loss.severity != "info"] == []
+    pipeline = found.pipeline
+    assert [step.name for step in pipeline.steps] == ["start", "load", "many"]
+    assert pipeline.description == "What it does."
+    (schedule,) = pipeline.schedules
+    assert (schedule.expression, schedule.start) == ("cron(0 0 * * ? *)", "2020-01-01T00:00:00Z")
+    many = pipeline.steps[-1]
+    assert many.engine.trigger_rule == "none_failed_min_one_success"
+    assert many.inner[0].engine.concurrency == 3
+
+
 def test_carried_code_imports_the_new_names(read: Read) -> None:
     (branch,) = (one for one in read(OLD).pipeline.steps if one.name == "branch")
     assert isinstance(branch, PythonStep)

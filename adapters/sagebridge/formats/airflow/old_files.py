@@ -21,6 +21,8 @@ from sagebridge.errors import PythonFileError
 from sagebridge.formats.airflow.dates import days_ago
 from sagebridge.formats.airflow.old_names import (
     DAG_ARGUMENTS,
+    MODULES,
+    POSITIONAL,
     TASK_ARGUMENTS,
     TRIGGER_RULES,
     new_name,
@@ -47,22 +49,44 @@ def migrated(file: Path) -> ast.Module | None:
     if "airflow.utils.dates.days_ago" in source:
         dates: Any = import_module("airflow.utils.dates")
         dates.days_ago = days_ago
+    edits = list(_edits(tree))
+    if not edits:
+        return None
     lines = source.splitlines(keepends=True)
-    changed = False
-    imports = [one for one in ast.walk(tree) if isinstance(one, ast.ImportFrom)]
-    for node in sorted(imports, key=lambda one: one.lineno, reverse=True):
-        text = _migrated_import(node)
-        if text is None:
-            continue
-        changed = True
+    for node, text in sorted(edits, key=lambda edit: _start(edit[0]), reverse=True):
         first, last = node.lineno - 1, (node.end_lineno or node.lineno) - 1
         before = lines[first].encode()[: node.col_offset].decode()
         after = lines[last].encode()[node.end_col_offset :].decode()
         lines[first : last + 1] = [before + text + after, *["\n"] * (last - first)]
-    if not changed:
-        return None
     linecache.cache[str(file)] = (len(data), None, lines, str(file))
     return ast.parse("".join(lines), str(file))
+
+
+def _start(node: ast.stmt | ast.expr) -> tuple[int, int]:
+    return node.lineno, node.col_offset
+
+
+def _edits(tree: ast.Module) -> Iterator[tuple[ast.stmt | ast.expr, str]]:
+    """The nodes that have old names, with their new source."""
+    modules: dict[str, str] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            full = {one.asname or one.name: f"{node.module}.{one.name}" for one in node.names}
+            modules |= {bound: name for bound, name in full.items() if name in MODULES}
+            if (text := _migrated_import(node)) is not None:
+                yield node, text
+        elif isinstance(node, ast.Import):
+            old = {one.name: one.asname or one.name for one in node.names if one.name in MODULES}
+            modules |= {bound: name for name, bound in old.items()}
+            if old:
+                aliases = [
+                    ast.alias(MODULES.get(one.name, one.name), one.asname) for one in node.names
+                ]
+                yield node, ast.unparse(ast.Import(aliases))
+    for node in ast.walk(tree) if modules else ():
+        if isinstance(node, ast.Attribute) and (bound := ast.unparse(node.value)) in modules:
+            module, name = new_name(modules[bound], node.attr) or (bound, node.attr)
+            yield node, f"{module if bound == modules[bound] else bound}.{name}"
 
 
 def _migrated_import(node: ast.ImportFrom) -> str | None:
@@ -90,6 +114,7 @@ def accept_old_arguments() -> None:
 
     @wraps(begin)  # the reader looks at its signature
     def init(self: Any, *args: Any, **given: Any) -> None:
+        args, given = args[:1], given | dict(zip(POSITIONAL, args[1:], strict=False))
         given = _renamed(given, DAG_ARGUMENTS)
         if isinstance(defaults := given.get("default_args"), dict):
             given["default_args"] = _task_arguments(defaults, {})
@@ -105,6 +130,15 @@ def accept_old_arguments() -> None:
         if (given.keys() & TASK_ARGUMENTS.keys()) or "trigger_rule" in given:
             given = _task_arguments(given, _parameters(cls))
         return create(cls, *args, **given)
+
+    descriptor = vars(BaseOperator)["partial"]
+    map_class = descriptor.class_method.__func__
+
+    def partial(cls: Any, /, **given: Any) -> Any:
+        return map_class(cls, **_task_arguments(given, _parameters(cls)))
+
+    # BaseOperatorMeta.__new__ (airflow/sdk/bases/operator.py) sets it, since tasks have no partial.
+    descriptor.class_method = classmethod(partial)
 
     def signature(cls: Any) -> inspect.Signature:
         found = inspect.signature(cls.__init__)

@@ -217,6 +217,9 @@ DAG_ARGUMENTS: Mapping[str, str] = {
 }
 """Arguments of a DAG that have another name; empty if they have no effect on a run."""
 
+POSITIONAL = ("description", "schedule", "start_date", "end_date")
+"""The arguments of a DAG after its id, which Airflow 3 takes only by name."""
+
 TASK_ARGUMENTS: Mapping[str, str] = {
     "execution_date": "logical_date",
     "provide_context": "",
@@ -234,8 +237,11 @@ TRIGGER_RULES: Mapping[str, str] = {
 
 
 def new_name(module: str, name: str) -> tuple[str, str] | None:
-    """Module and name in Airflow 3; None if it has the name where Airflow 2 has it."""
-    if found := NAMES.get(f"{module}.{name}"):
+    """Module and name in Airflow 3; None if it has the name where Airflow 2 has it.
+
+    The name may be that of a module.
+    """
+    if found := NAMES.get(f"{module}.{name}") or MODULES.get(f"{module}.{name}"):
         new, _, renamed = found.rpartition(".")
         return new, renamed
     renamed = RENAMED.get(name, name)
