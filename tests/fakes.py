@@ -231,6 +231,7 @@ class FakeBackend:
     poll_seconds: tuple[float, float] = (0.0005, 0.001)
     default_role: str | None = None
     has_experiments: bool = True
+    response_queue: str | None = None
 
     renewed: int = 0
 
@@ -245,6 +246,12 @@ class FakeBackend:
         if uri not in self.objects:
             raise ObjectNotFound(uri, "the fake store", "no such object")
         return self.objects[uri]
+
+    def invocation(self, token: str) -> None:
+        return None
+
+    def stop_invocation(self, token: str) -> None:
+        return None
 
     def arn(self, resource: str) -> str:
         return ARN + resource

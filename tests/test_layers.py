@@ -81,6 +81,11 @@ ALLOWED = {
     ("sagebridge_operators.backends.local.job_environment", "find_spec('pip')"),
     # The botocore that the script of a job imports, in the Python of the job.
     ("sagebridge_operators.backends.local.aws_hook", "importlib.util.find_spec(name)"),
+    # The module of a Lambda function, in the process of the function.
+    (
+        "sagebridge_operators.backends.local.lambda_runtime",
+        "importlib.import_module('.'.join(names))",
+    ),
     # Engines, started as documented.
     ("sagebridge_operators.launch.airflow_home", "-m 'airflow'"),
     ("sagebridge_operators.launch.prefect_engine", "-m 'prefect'"),

@@ -317,6 +317,35 @@ class UnknownStep(SagebridgeError):
         super().__init__(f"no step {step!r} has started (started: {', '.join(known) or 'none'})")
 
 
+class UnknownCallback(SagebridgeError):
+    """No Callback step waits for an answer with a token."""
+
+    exit_code = 2
+
+    def __init__(self, token: str, where: str) -> None:
+        self.token, self.where = token, where
+        super().__init__(
+            f"no Callback step has the token {token!r} (records in {where}); `sagebridge callback "
+            "list` prints the tokens of waiting steps"
+        )
+
+    def __reduce__(self) -> tuple[type[UnknownCallback], tuple[str, str]]:
+        return type(self), (self.token, self.where)
+
+
+class CallbackEnded(SagebridgeError):
+    """A Callback step that does not wait any more, as only the first answer counts."""
+
+    exit_code = 2
+
+    def __init__(self, token: str, why: str) -> None:
+        self.token, self.why = token, why
+        super().__init__(f"the Callback step with the token {token!r} does not wait: {why}")
+
+    def __reduce__(self) -> tuple[type[CallbackEnded], tuple[str, str]]:
+        return type(self), (self.token, self.why)
+
+
 class StoreError(SagebridgeError):
     """Data at a URI cannot be read or written.
 

@@ -104,7 +104,7 @@ def test_refusals_name_the_field_of_each_item() -> None:
 def test_reason_lists_all_its_steps() -> None:
     jar = plain({"ClusterId": "j-1", "StepConfig": {"HadoopJarStep": {"Jar": "s3://b/j.jar"}}})
     steps = tuple(Step(name, "EMR", arguments=jar) for name in ("A", "B"))
-    assert why_pipeline_not_runnable(Pipeline(steps=steps), lambda step: True) == (
+    assert why_pipeline_not_runnable(Pipeline(steps=steps), why_not_local) == (
         "on this machine: steps of type EMR, as they need Amazon EMR (steps 'A', 'B')"
     )
 
@@ -126,7 +126,7 @@ def test_image_of_a_model_is_refused_if_the_model_is_used(used: bool) -> None:
     transform = Step("T", "Transform", arguments=plain({"ModelName": Get.parse(name)}))
     variants = {"ProductionVariants": [{"ModelName": Get.parse(name)}]}
     for user in (transform, Step("C", "EndpointConfig", arguments=plain(variants))):
-        why = why_pipeline_not_runnable(Pipeline(steps=(model, user)), lambda step: True) or ""
+        why = why_pipeline_not_runnable(Pipeline(steps=(model, user)), why_not_local) or ""
         assert why.startswith("on this machine: PrimaryContainer.Image 'tensorflow'") is used
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from sagebridge.authoring.runnable import why_pipeline_not_runnable
+from sagebridge.authoring.runnable import why_not_local, why_pipeline_not_runnable
 from sagebridge.model.pipeline import Pipeline
 from tests.whole_pipelines import in_process
 from tests.whole_pipelines.definitions import WHOLE, definitions, pipeline_of
@@ -23,7 +23,7 @@ Engine = Callable[[LocalWorld, Pipeline, Scenario], Trace]
 
 def why_not_here(pipeline: Pipeline) -> str | None:
     """The reason why a pipeline cannot run on this machine; None if it can."""
-    why = why_pipeline_not_runnable(pipeline, lambda step: True)
+    why = why_pipeline_not_runnable(pipeline, why_not_local)
     return None if why is None else why.removeprefix("on this machine: ")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from sagebridge.model.code_steps import CarriedStep
@@ -14,6 +14,8 @@ from sagebridge.model.step_types import STEP_TYPES, UNPUBLISHED
 
 CANNOT_RUN = "cannot-run"
 """The tag of DAGs and deployments of pipelines that cannot run."""
+WhyNotHere = Callable[[Step, Pipeline], Iterable[tuple[str, str]]]
+"""Returns the reasons why a step cannot run on this machine, each with the step that has it."""
 
 
 def why_not_runnable(step: Step) -> str | None:
@@ -54,11 +56,11 @@ def _request(step: Step) -> dict[str, Any]:
 
 
 def why_pipeline_not_runnable(
-    pipeline: Pipeline, is_local: Callable[[str], bool] = lambda name: False
+    pipeline: Pipeline, why_not_here: WhyNotHere = lambda step, pipeline: ()
 ) -> str | None:
     """The reasons for all steps of a pipeline, as in "cannot run ..."; None if it can run.
 
-    ``is_local`` is whether the backend of a step, by its name, is this machine.
+    ``why_not_here`` returns the reasons of a step whose backend is this machine.
     A pipeline is refused as a whole, before its first job, since a step that cannot run may come
     after jobs that cost money.
     """
@@ -66,7 +68,7 @@ def why_pipeline_not_runnable(
     reasons = [why for step in steps if (why := why_not_runnable(step)) is not None]
     here: dict[str, dict[str, None]] = {}
     for step in steps:
-        for what, name in why_not_local(step, pipeline) if is_local(step.name) else ():
+        for what, name in why_not_here(step, pipeline):
             here.setdefault(what, {})[repr(name)] = None
     if here:
         listed = (f"{what} ({_steps(names)})" for what, names in here.items())

@@ -476,6 +476,19 @@ DIFFERENCES: tuple[Difference, ...] = (
         here="no effect: the new server takes over from the old one once its models are loaded",
     ),
     Difference(
+        types=("Lambda",),
+        field="FunctionArn",
+        here=(
+            "runs a handler of this machine, without the role, variables, layers and memory limit "
+            "of the function; a stop ends it"
+        ),
+    ),
+    Difference(
+        types=("Callback",),
+        field="SqsQueueUrl",
+        here="the message is stored in a local queue, and `sagebridge callback` answers it",
+    ),
+    Difference(
         types=("Lineage",),
         field="Associations[]",
         shown="lineage of jobs",

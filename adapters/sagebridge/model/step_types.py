@@ -300,6 +300,7 @@ _ROWS = (
         required=("FunctionArn",),
         takes=("CacheConfig", "OutputParameters"),
         limits=("at most 50 outputs of 1,024 characters each",),
+        local=True,
     ),
     StepType(
         name="Callback",
@@ -310,6 +311,7 @@ _ROWS = (
         takes=("CacheConfig", "OutputParameters"),
         answered=True,
         limits=("at most 50 outputs of 1,024 characters each",),
+        local=True,
     ),
     StepType(
         name="ClarifyCheck",

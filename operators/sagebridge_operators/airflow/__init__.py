@@ -10,6 +10,7 @@ from sagebridge.authoring import public_names
 from sagebridge.authoring.public_names import *  # noqa: F403 - its __all__ lists them
 from sagebridge_operators.airflow.condition_operator import ConditionOperator
 from sagebridge_operators.airflow.step_operators import OPERATORS, StepOperator
+from sagebridge_operators.backends.lambda_functions import register_lambda
 
 if TYPE_CHECKING:
     from sagebridge_operators.airflow.aws_call_operator import AwsCallOperator
@@ -42,6 +43,7 @@ __all__ = [
     "build",
     "load_folder",
     "queue_asset",
+    "register_lambda",
 ]
 __all__ += public_names.__all__
 __all__ += [operator.__name__ for operator in OPERATORS.values()]

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from sagebridge.authoring.dag_pipeline import may_be_empty, pipeline_of, steps_of
 from sagebridge.model.parameters import coerce
-from sagebridge.model.pipeline import Pipeline
+from sagebridge.model.pipeline import Pipeline, Step
 from sagebridge_operators.airflow import code_run, job_links
 from sagebridge_operators.airflow._compat import IS_AIRFLOW_2
 from sagebridge_operators.airflow.aws_clients import backends_of, settings_for_record
 from sagebridge_operators.airflow.dag_test import is_dag_test, known_start, test_start
 from sagebridge_operators.airflow.task_dependencies import for_each_of
 from sagebridge_operators.airflow.task_retries import user_retries
-from sagebridge_operators.backends import default_name, open_records
+from sagebridge_operators.backends import default_name, open_records, why_not_on
 from sagebridge_operators.lifecycle.attempt import Attempt
 from sagebridge_operators.lifecycle.drive import PATIENCE, StepDriver
 from sagebridge_operators.lifecycle.execution import (
@@ -83,13 +83,14 @@ def step_task(operator: StepOperator, context: Context, *, resumes: bool = False
     )
     records = open_records(for_records)
 
-    def is_local(step: str) -> bool:
-        return (getattr(operators.get(step), "backend", None) or default_name()) == "local"
+    def why_not(step: Step, pipeline: Pipeline) -> list[tuple[str, str]]:
+        own = getattr(operators.get(step.name), "backend", None)
+        return why_not_on(own or default_name(), step, pipeline)
 
     described = execution.described(backend.name)
     body = patiently(
         lambda: open_execution(
-            records, execution.id, described, lambda: valid_definition(pipeline, is_local)
+            records, execution.id, described, lambda: valid_definition(pipeline, why_not)
         ),
         PATIENCE,
     )

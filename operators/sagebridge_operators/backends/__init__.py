@@ -9,7 +9,9 @@ from contextvars import ContextVar
 from pathlib import Path
 
 from sagebridge.authoring.declared_names import suggestion
+from sagebridge.authoring.runnable import why_not_local
 from sagebridge.errors import UsageError
+from sagebridge.model.pipeline import Pipeline, Step
 from sagebridge_operators.lifecycle.backend import NAMES, Backend
 from sagebridge_operators.lifecycle.objects import open_objects
 from sagebridge_operators.lifecycle.private_folders import restrict
@@ -62,9 +64,23 @@ def base() -> Path:
     return Path(_variable("SAGEBRIDGE_BASE", ".")).absolute()
 
 
-def records_location() -> str:
-    """The location of execution records: SAGEBRIDGE_RECORDS; default: inside :func:`home`."""
-    return _variable("SAGEBRIDGE_RECORDS", str(home() / "executions"))
+def lambdas() -> str:
+    """The handlers of Lambda functions of the local backend: SAGEBRIDGE_LAMBDAS; default: none."""
+    return _variable("SAGEBRIDGE_LAMBDAS", "")
+
+
+def why_not_on(backend: str, step: Step, pipeline: Pipeline) -> list[tuple[str, str]]:
+    """The reasons why a backend that is this machine cannot run a step, each with its step."""
+    from sagebridge_operators.backends.lambda_functions import why_no_handler
+
+    if backend != "local":
+        return []
+    return [*why_not_local(step, pipeline), *why_no_handler(step)]
+
+
+def records_location(folder: Path | None = None) -> str:
+    """The location of execution records: SAGEBRIDGE_RECORDS; default: in ``folder``, or home()."""
+    return _variable("SAGEBRIDGE_RECORDS", str((folder or home()) / "executions"))
 
 
 def records_credentials() -> str | None:

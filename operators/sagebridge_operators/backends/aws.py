@@ -12,6 +12,7 @@ from sagebridge_operators.backends.cloudwatch import CloudWatchLog
 from sagebridge_operators.backends.service_models import share
 from sagebridge_operators.run_errors import StoreError
 from sagebridge_operators.steps import JOB_TYPES
+from sagebridge_operators.steps.callback import RESPONSE_QUEUE
 
 ClientFactory = Callable[[str], Any]
 
@@ -71,6 +72,11 @@ class AwsBackend:
         self._clients: dict[str, Any] = {}
         self._lock = Lock()
 
+    @property
+    def response_queue(self) -> str:
+        """The URL of the response queue in SAGEBRIDGE_RESPONSE_QUEUE; empty if not set."""
+        return os.environ.get(RESPONSE_QUEUE, "")
+
     def client(self, service: str) -> Any:
         """The boto3 client of a service, the same one until :meth:`renew`."""
         with self._lock:
@@ -103,6 +109,12 @@ class AwsBackend:
             if code in ("AccessDenied", "403"):
                 raise StoreError(uri, "Amazon S3", str(error)) from None
             raise
+
+    def invocation(self, token: str) -> None:
+        """None: Lambda cannot describe an invocation."""
+
+    def stop_invocation(self, token: str) -> None:
+        """Nothing: Lambda cannot stop an invocation."""
 
     @cached_property
     def account(self) -> str:

@@ -9,7 +9,9 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from shlex import quote
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -28,7 +30,7 @@ from sagebridge.terminal.help_tables import TableCommand
 from sagebridge.terminal.options import arg_option, format_option, map_option, name_option
 from sagebridge.terminal.wording import finding_line
 from sagebridge_operators.commands.execution_printing import Progress, print_view
-from sagebridge_operators.commands.execution_view import ExecutionReader
+from sagebridge_operators.commands.execution_view import ExecutionReader, StepView
 from sagebridge_operators.commands.retry import described_source, unscheduled
 from sagebridge_operators.commands.selected_steps import choose_steps, selection_options
 from sagebridge_operators.commands.shared_options import (
@@ -40,6 +42,7 @@ from sagebridge_operators.commands.two_environments import require_engines
 from sagebridge_operators.launch.engine_versions import ENGINES, version_of
 from sagebridge_operators.launch.uploads import Upload
 from sagebridge_operators.launch.workdir import Workdir
+from sagebridge_operators.lifecycle.answers import how_to_answer
 from sagebridge_operators.lifecycle.backend import NAMES
 from sagebridge_operators.lifecycle.opening import require_runnable
 from sagebridge_operators.run_errors import ExecutionFailed
@@ -142,6 +145,14 @@ class _Interrupts:
 )
 @selection_options
 @upload_option
+@click.option(
+    "--lambda",
+    "lambdas",
+    multiple=True,
+    metavar="NAME=FILE.py:HANDLER",
+    help="With the local backend, run Lambda steps of the function NAME with a Python function. "
+    "Default of HANDLER: lambda_handler. Repeatable.",
+)
 @name_option
 @map_option
 @workdir_option
@@ -158,6 +169,7 @@ def run(
     source_id: str | None,
     values: tuple[str, ...],
     uploads: tuple[str, ...],
+    lambdas: tuple[str, ...],
     name: str | None,
     changes: Changes,
     folder: Path,
@@ -193,14 +205,15 @@ def run(
         pipeline = flow.pipeline
     if flow is None or flow.file is None:
         _print_losses(found.losses)
-    workdir = Workdir.of(folder, backend)
+    workdir = Workdir.of(folder, backend, lambdas)
     pairs = dict(map(_pair, given))
     chosen, parameters = choose_steps(pipeline, selected, source_id, values, pairs, workdir)
     if chosen is not None:
         pipeline = chosen.pipeline
         flow = generated_flow(pipeline) if engine == "prefect" else None
     sending = [Upload.parse(upload) for upload in uploads]
-    require_runnable(pipeline, lambda step: backend == "local")
+    own = flow is not None and flow.file is not None
+    require_runnable(pipeline, partial(workdir.why_not_here, flow_file=own))
     workdir.check_writable()
     workdir.check_isolation(pipeline)
     for upload in sending:
@@ -322,6 +335,7 @@ def _execute(
     reader = ExecutionReader(execution.workdir)
     title = ENGINES[execution.engine]
     execution.report = lambda text: out.print(Text(printable(text)), soft_wrap=True)
+    waiting = set[str]()
     with Progress(out) as progress:
         known = f"execution {execution.id}: " if execution.id else ""
         progress.waiting(f"{known}starting {title} {version_of(execution.engine)}")
@@ -331,7 +345,9 @@ def _execute(
             out.print(Text(f"{title} UI: {execution.ui} ({execution.login})"), soft_wrap=True)
             while execution.running():
                 interrupts.repeat()
-                progress.steps(reader.progress(execution.id, execution.pipeline))
+                steps = reader.progress(execution.id, execution.pipeline)
+                progress.steps(steps)
+                _report_waiting(execution, steps, waiting)
                 time.sleep(execution.workdir.look_seconds)
             execution.finish()
             progress.steps(reader.progress(execution.id, execution.pipeline))
@@ -343,6 +359,21 @@ def _execute(
                 with suppress(Interrupted):
                     signal.pause()
     return code
+
+
+def _report_waiting(execution: EngineExecution, steps: Sequence[StepView], known: set[str]) -> None:
+    """Print how to answer the Callback steps that wait; ``known`` has their tokens afterwards."""
+    home = execution.workdir.home
+    option = "" if home == Path(".sagebridge").absolute() else f" --workdir {quote(str(home))}"
+    for view in steps:
+        if view.type == "Callback" and view.state == "Executing" and view.job not in {None, *known}:
+            known.add(str(view.job))
+            name = view.name if view.index is None else view.name.removesuffix(f"-{view.index}")
+            step = execution.pipeline.step(name)
+            if step is not None:
+                execution.report(
+                    how_to_answer(replace(step, name=view.name), str(view.job), option)
+                )
 
 
 def _report(execution: EngineExecution, form: str) -> int:

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, ClassVar, Self
 
 from sagebridge.errors import SagebridgeError, ServiceError
@@ -144,12 +145,8 @@ class EngineExecution(ABC):
             **self.workdir.record_fields(),
             **self.record,
         }
-        open_execution(
-            records, self.id, body, lambda: valid_definition(self.pipeline, self._is_local)
-        )
-
-    def _is_local(self, step: str) -> bool:
-        return self.workdir.backend_name == "local"
+        why_not = partial(self.workdir.why_not_here, flow_file="flow_file" in self.record)
+        open_execution(records, self.id, body, lambda: valid_definition(self.pipeline, why_not))
 
     def _stop(self, error: BaseException) -> None:
         reason, server = str(error) or type(error).__name__, self.server

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
@@ -12,8 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from sagebridge.errors import MissingExtra
-from sagebridge.model.pipeline import Pipeline, walk
-from sagebridge_operators.backends import open_backend, records_at
+from sagebridge.model.pipeline import Pipeline, Step, walk
+from sagebridge_operators.backends import open_backend, records_at, variables, why_not_on
+from sagebridge_operators.backends.lambda_functions import (
+    LAMBDAS,
+    as_variable,
+    parse_lambdas,
+)
 from sagebridge_operators.lifecycle.backend import Backend
 from sagebridge_operators.lifecycle.private_folders import make_private, restrict
 from sagebridge_operators.lifecycle.records import ExecutionRecords
@@ -25,19 +30,31 @@ _PARTS = ("s3", "jobs", "executions", "airflow", "prefect")
 
 @dataclass(frozen=True)
 class Workdir:
-    """``home`` is the working folder; relative paths start from ``base``."""
+    """``home`` is the working folder; relative paths start from ``base``.
+
+    ``lambdas`` are the handlers of Lambda functions, in the form of SAGEBRIDGE_LAMBDAS.
+    """
 
     backend_name: str
     home: Path
     base: Path
     location: str
+    lambdas: str = ""
 
     @classmethod
-    def of(cls, workdir: Path, backend: str) -> Workdir:
-        """Records are kept in the working folder, or in SAGEBRIDGE_RECORDS if set."""
+    def of(cls, workdir: Path, backend: str, lambdas: Sequence[str] | None = None) -> Workdir:
+        """Records are kept in the working folder, or in SAGEBRIDGE_RECORDS if set.
+
+        ``lambdas`` are handlers in addition to those of SAGEBRIDGE_LAMBDAS. Raises UsageError for
+        an invalid one.
+        """
         home = workdir.absolute()
         location = os.environ.get("SAGEBRIDGE_RECORDS") or str(home / "executions")
-        return cls(backend, home, Path.cwd(), location)
+        handlers = os.environ.get(LAMBDAS, "")
+        if lambdas is not None:
+            every = parse_lambdas(",".join(filter(None, (handlers, *lambdas))), Path.cwd())
+            handlers = as_variable(every)
+        return cls(backend, home, Path.cwd(), location, handlers)
 
     def for_execution(self, record: Mapping[str, Any]) -> Workdir:
         """The working folder of a recorded execution, which may differ in backend and folder."""
@@ -47,6 +64,7 @@ class Workdir:
             home if home.is_dir() else self.home,
             Path(record.get("base") or self.base),
             self.location,
+            str(record.get("lambdas", self.lambdas)),
         )
 
     @cached_property
@@ -76,11 +94,25 @@ class Workdir:
             "SAGEBRIDGE_HOME": str(self.home),
             "SAGEBRIDGE_BASE": str(self.base),
             "SAGEBRIDGE_RECORDS": self.location,
+            LAMBDAS: self.lambdas,
         }
+
+    def why_not_here(
+        self, step: Step, pipeline: Pipeline, *, flow_file: bool = False
+    ) -> list[tuple[str, str]]:
+        """The reasons why this machine cannot run a step, if it is the backend.
+
+        A ``flow_file`` may register Lambda handlers, which only its own process knows.
+        """
+        if flow_file and step.type == "Lambda":
+            return []
+        with variables(self.variables()):
+            return why_not_on(self.backend_name, step, pipeline)
 
     def record_fields(self) -> dict[str, str]:
         """The fields of an execution record for this working folder."""
         where = {"home": str(self.home), "base": str(self.base)}
+        where |= {"lambdas": self.lambdas} if self.lambdas else {}
         return {"backend": self.backend_name} | (where if self.backend_name == "local" else {})
 
     def check_writable(self) -> None:

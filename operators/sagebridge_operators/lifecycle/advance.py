@@ -256,7 +256,8 @@ def _call(attempt: Attempt, ports: Ports) -> Attempt:
     """Makes a call whose answer is the outcome. A part with a time was called before."""
     part, stop_requested = attempt.parts[-1], ports.stop_requested()
     if stop_requested:
-        return _end_without_job(attempt, ports)
+        known = part.created and ports.find(part.name) is not None
+        return stop(attempt, ports) if known else _end_without_job(attempt, ports)
     if part.created:
         ports.on_repeat(attempt)
     else:
@@ -274,7 +275,7 @@ def _call(attempt: Attempt, ports: Ports) -> Attempt:
     ports.on_description(created, found)
     ended = _verdict(created, ports, found)
     if ended.state == "Succeeded" and ports.stop_requested():
-        text = f"stopped; {ports.job_type.noun} {part.name} cannot be stopped and ran to its end"
+        text = f"stopped; {ports.job_type.noun} {part.shown} cannot be stopped and ran to its end"
         ended = created.with_failure("stopped", text, state="Stopped")
     return ports.records.save(ended)
 

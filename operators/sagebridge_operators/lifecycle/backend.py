@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Protocol
+
+from sagebridge_operators.steps.job_type import Services
 
 NAMES = ("aws", "local")
 """The names of the backends."""
@@ -24,12 +26,13 @@ class JobLog(Protocol):
         """
 
 
-class Backend(Protocol):
+class Backend(Services, Protocol):
     """Runs jobs.
 
     ``poll_seconds`` are the shortest and longest pause between two looks at a job;
     ``default_role`` is the ARN of the role for jobs whose request has none. ``has_experiments`` is
-    whether its jobs can be part of an experiment.
+    whether its jobs can be part of an experiment. ``response_queue`` is the URL of the queue for
+    answers to Callback steps: empty if it is not set, None if consumers need none.
     """
 
     name: str
@@ -37,14 +40,11 @@ class Backend(Protocol):
     default_role: str | None
     has_experiments: bool
 
-    def client(self, service: str) -> Any:
-        """The boto3 client of a service, such as ``sagemaker``."""
+    @property
+    def response_queue(self) -> str | None: ...
 
     def renew(self) -> None:
         """Replaces the clients by new ones that use the current credentials."""
-
-    def read_object(self, uri: str) -> bytes:
-        """The content of the object at an S3 URI. Raises StoreError."""
 
     def arn(self, resource: str) -> str:
         """The ARN of a SageMaker resource, such as ``pipeline/x``, in this account and region."""

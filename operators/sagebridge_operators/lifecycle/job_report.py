@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from sagebridge_operators.lifecycle.answers import how_to_answer
 from sagebridge_operators.lifecycle.attempt import Attempt
 from sagebridge_operators.lifecycle.backend import JobLog
 from sagebridge_operators.lifecycle.links import job_links
@@ -44,6 +45,8 @@ class JobReport:
             self.log.info("%s %s: %s", attempt.type, attempt.parts[-1].shown, status)
             if not job_type.knows_status(status):
                 self.log.warning("unknown status %s; the job counts as running", status)
+        if is_new and running and job_type.answered:
+            self.log.info("%s", how_to_answer(self.task.step, name))
 
     def show_rest(self, attempt: Attempt) -> None:
         """Logs the lines that arrived after the end of the job."""
@@ -62,12 +65,16 @@ class JobReport:
 
     def warn_repeat(self, attempt: Attempt) -> None:
         """Warns that a call is repeated, as its answer was lost with its worker or connection."""
+        name, by_token = attempt.parts[-1].shown, self.task.backend.name == "local"
         if JOB_TYPES[attempt.type].found_by != "at-least-once":
+            return
+        if by_token:
+            self.log.info("waiting for the answer of %s, which an earlier worker called", name)
             return
         self.log.warning(
             "the answer of %s was lost, so it is called again. AWS does not report "
             "whether it ran, so a %s step calls it at least once",
-            attempt.parts[-1].name,
+            name,
             attempt.type,
         )
 

@@ -23,7 +23,7 @@ from types import MappingProxyType
 from typing import Any
 
 import sagebridge
-from sagebridge.authoring.runnable import why_pipeline_not_runnable
+from sagebridge.authoring.runnable import WhyNotHere, why_pipeline_not_runnable
 from sagebridge.errors import UsageError
 from sagebridge.model.code_removal import with_plain_parameters
 from sagebridge.model.code_transport import without_templates
@@ -80,17 +80,17 @@ def open_execution(
 
 
 def valid_definition(
-    pipeline: Pipeline, is_local: Callable[[str], bool] = lambda name: False
+    pipeline: Pipeline, why_not_here: WhyNotHere = lambda step, pipeline: ()
 ) -> dict[str, Any]:
     """The definition of a pipeline that is about to start.
 
-    ``is_local`` is whether a step, by its name, runs on this machine.
+    ``why_not_here`` returns the reasons of a step whose backend is this machine.
 
     Raises InvalidPipeline for errors and for steps that cannot run. Not checked: what only
     SageMaker rejects and both engines run, such as long names; and unknown functions, which fail
     in their own step.
     """
-    require_runnable(pipeline, is_local)
+    require_runnable(pipeline, why_not_here)
     marked, marks = without_templates(with_plain_parameters(pipeline)[0])
     checked = recorded_definition(marked)
     errors = [
@@ -120,10 +120,10 @@ def _is_template(definition: Any, pointer: str, marks: Collection[str]) -> bool:
 
 
 def require_runnable(
-    pipeline: Pipeline, is_local: Callable[[str], bool] = lambda name: False
+    pipeline: Pipeline, why_not_here: WhyNotHere = lambda step, pipeline: ()
 ) -> None:
-    """Raises InvalidPipeline with all steps that cannot run."""
-    if (what := why_pipeline_not_runnable(pipeline, is_local)) is not None:
+    """Raises InvalidPipeline with all steps that cannot run, see :func:`valid_definition`."""
+    if (what := why_pipeline_not_runnable(pipeline, why_not_here)) is not None:
         raise InvalidPipeline(pipeline.name or "pipeline", [f"sagebridge cannot run {what}"])
 
 

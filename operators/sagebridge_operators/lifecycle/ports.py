@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
@@ -118,6 +119,8 @@ def send_stop(attempt: Attempt, client: Callable[[], Any]) -> str:
     """Stops the job of an attempt that ends; returns the result as the tail of a message."""
     job_type, name = JOB_TYPES[attempt.type], attempt.parts[-1].name
     if job_type.stop is None:
+        with suppress(Exception):  # only a call on this machine can be stopped
+            job_type.request_stop(client(), name)
         return ""
     if left := lost_answer(attempt):
         return left

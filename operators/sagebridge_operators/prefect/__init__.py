@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from sagebridge.authoring import public_names
 from sagebridge.authoring.pipeline_builder import StepHandle
 from sagebridge.authoring.public_names import *  # noqa: F403 - its __all__ lists them
+from sagebridge_operators.backends.lambda_functions import register_lambda
 from sagebridge_operators.prefect.cancellation_hooks import stop_jobs
 from sagebridge_operators.prefect.pipeline_flow import pipeline_flow
 from sagebridge_operators.prefect.step_functions import (
@@ -33,6 +34,7 @@ __all__ = [
     "for_each",
     "pipeline_flow",
     "python",
+    "register_lambda",
     "shell",
     "step",
     "stop_jobs",

@@ -39,11 +39,6 @@ def backend_of(settings: Mapping[str, Any]) -> Backend:
     return AwsBackend(open_session)
 
 
-def is_local(settings: Mapping[str, Any]) -> bool:
-    """Whether a step with these settings runs on this machine."""
-    return (settings.get("backend") or default_name()) == "local"
-
-
 def records_settings() -> dict[str, str]:
     """The settings of the backend for records in S3, the same for all flows and their hooks."""
     return {"aws_credentials": block} if (block := records_credentials()) else {}

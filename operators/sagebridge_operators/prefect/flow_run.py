@@ -26,6 +26,7 @@ from sagebridge.model.expressions import Get, properties_of, references
 from sagebridge.model.for_each import ForEachStep, body_owners
 from sagebridge.model.pipeline import Pipeline, Step, walk
 from sagebridge.model.values import Value
+from sagebridge_operators.backends import default_name, why_not_on
 from sagebridge_operators.lifecycle.attempt import Attempt
 from sagebridge_operators.lifecycle.drive import StepDriver
 from sagebridge_operators.lifecycle.ending import INTERRUPTED, PATIENCE, Ending
@@ -54,7 +55,7 @@ from sagebridge_operators.prefect.engine_run import (
     tags_of,
 )
 from sagebridge_operators.prefect.final_state import is_handed_over
-from sagebridge_operators.prefect.flow_backends import is_local, settings_for_record
+from sagebridge_operators.prefect.flow_backends import settings_for_record
 from sagebridge_operators.prefect.flow_checks import check_names, given_values, parallel_limit
 from sagebridge_operators.prefect.for_each_run import ForEachRun
 from sagebridge_operators.prefect.opened_execution import (
@@ -309,6 +310,11 @@ class FlowRun(PipelineBuilder):
         final_state.set_state(self._run_info.id, result if isinstance(result, State) else None)
         return result
 
+    def _why_not_here(self, step: Step, pipeline: Pipeline) -> list[tuple[str, str]]:
+        """The reasons why this machine cannot run a step, if it is the backend of the step."""
+        backend = self._settings(step.name).get("backend") or default_name()
+        return why_not_on(backend, step, pipeline)
+
     def _run(self, until: str | None = None) -> None:
         """Submits steps and waits until the step ``until``, or every step, has ended."""
         self._pipeline = self.pipeline()
@@ -316,7 +322,7 @@ class FlowRun(PipelineBuilder):
         before = upstream_steps(self.name, self._pipeline)
         for name in body_owners(self._pipeline):
             del before[name]
-        valid_definition(self._pipeline, lambda step: is_local(self._settings(step)))
+        valid_definition(self._pipeline, self._why_not_here)
         self._scene = self._scene or self._opened()
         self._scene.describe(self._pipeline)
         most = parallel_limit(self._pipeline)

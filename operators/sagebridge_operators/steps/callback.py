@@ -1,12 +1,12 @@
 """Callback: sends a message with a token to a queue, and waits for the answer of a consumer.
 
 SageMaker's consumers call SendPipelineExecutionStepSuccess, which knows only SageMaker's tokens.
-Here they send a message to a response queue: see docs/callback.md.
+With jobs on AWS they send a message to a response queue instead: see docs/callback.md. The local
+backend answers that call itself and needs no response queue.
 """
 
 from __future__ import annotations
 
-import os
 import secrets
 import string
 from collections.abc import Mapping
@@ -38,25 +38,25 @@ class Callback(JobType):
         if not isinstance(queue, str) or not queue:
             text = f"SqsQueueUrl of step {step.name!r}: expected the URL of a queue, got {queue!r}"
             raise StepFailed(text, kind="request")
-        if not (response := os.environ.get(RESPONSE_QUEUE)):
-            text = (
-                f"Callback step {step.name!r}: {RESPONSE_QUEUE} is not set; set it to the URL of "
-                "the SQS queue that consumers send their answers to"
-            )
-            raise StepFailed(text, kind="request")
         message = {
             "pipelineExecutionArn": step.extra["PipelineExecutionArn"],
             "arguments": dict(arguments),
             "status": "Executing",
         }
-        return {"QueueUrl": queue, "MessageBody": message, "ResponseQueueUrl": response}
+        return {"QueueUrl": queue, "MessageBody": message}
 
     def handle(self, name: str, request: Mapping[str, Any], since: object) -> str:
         """A new token. It is recorded before the message is sent, for the next worker."""
         return "".join(secrets.choice(_LETTERS) for _ in range(_TOKEN_LENGTH))
 
     def start(self, client: Any, request: Mapping[str, Any], name: str) -> str:
-        queue, response = request["QueueUrl"], request["ResponseQueueUrl"]
+        queue, response = request["QueueUrl"], client.response_queue
+        if response == "":
+            text = (
+                f"{RESPONSE_QUEUE} is not set; set it to the URL of the SQS queue that consumers "
+                "send their answers to"
+            )
+            raise StepFailed(text, kind="request")
         client.receive(response)  # a queue that cannot be read must not keep the consumer waiting
         body = {"token": name, **request["MessageBody"]}
         client.expect(name, {"queue": queue, "response_queue": response, "body": body})

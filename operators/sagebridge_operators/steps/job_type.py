@@ -42,6 +42,15 @@ class Services(Protocol):
     def read_object(self, uri: str) -> bytes:
         """The content of the object at an S3 URI. Raises StoreError."""
 
+    def invocation(self, token: str) -> Mapping[str, Any] | None:
+        """The call of a Lambda function with a token; None if it cannot be described, as on AWS.
+
+        The keys are Event, Running, FunctionError and Payload.
+        """
+
+    def stop_invocation(self, token: str) -> None:
+        """Ends the running call of a Lambda function with a token, if it can be ended."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobType:

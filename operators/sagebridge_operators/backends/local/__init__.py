@@ -27,6 +27,7 @@ class LocalBackend:
     poll_seconds = (0.2, 2.0)
     default_role: str | None = ROLE
     has_experiments = False
+    response_queue: str | None = None
 
     def __init__(self, home: Path, base: Path, region: str = REGION) -> None:
         self.home, self.base, self.region = home.absolute(), base.absolute(), region
@@ -35,7 +36,7 @@ class LocalBackend:
         self._lock = Lock()
 
     def client(self, service: str) -> Any:
-        """The boto3 client of ``sagemaker`` or ``s3``, always the same one."""
+        """The boto3 client of a service of this machine, always the same one."""
         from sagebridge_operators.backends.local.client import client
 
         with self._lock:
@@ -50,6 +51,19 @@ class LocalBackend:
         """The object at an ``s3://`` or ``file://`` URI or a path. Raises StoreError."""
         return FolderStore(self.home / "s3", self.base).read(uri)
 
+    def invocation(self, token: str) -> dict[str, Any] | None:
+        """The invocation of a Lambda function with a token, or None."""
+        from sagebridge_operators.backends.local.database import Records
+        from sagebridge_operators.backends.local.lambda_api import invocation
+
+        return invocation(Records(self.home / "records.db"), token)
+
+    def stop_invocation(self, token: str) -> None:
+        """Ends the running invocation of a Lambda function with a token."""
+        from sagebridge_operators.backends.local.lambda_api import stop_invocation
+
+        stop_invocation(self.home, token)
+
     def arn(self, resource: str) -> str:
         """The ARN of a local SageMaker resource, such as ``pipeline/x``."""
         return arn(self.region, resource)
@@ -63,4 +77,6 @@ class LocalBackend:
             kind = "Processing"
         if kind == "Endpoint":
             kind, name = endpoint_api.log_of(self.home, name)
+        if kind == "Lambda":
+            name = name.rpartition("|")[2]
         return LocalLog(self.home, kind, name, position)

@@ -7,7 +7,6 @@ leaves the process, and no AWS configuration, profile or credentials are read.
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
@@ -15,17 +14,19 @@ from threading import Lock
 from typing import IO, Any, Protocol
 from urllib.parse import parse_qsl, urlsplit
 
-from sagebridge.errors import SagebridgeError
 from sagebridge_operators.backends.local import ROLE
-from sagebridge_operators.backends.local.api import CANNOT_STORE, REGION, Answer, ApiError, Request
+from sagebridge_operators.backends.local.api import REGION, Answer, ApiError, Request, json_answer
 from sagebridge_operators.backends.local.aws_identity import IAM, STS, Identity
+from sagebridge_operators.backends.local.callback_api import Callbacks
 from sagebridge_operators.backends.local.database import Records
 from sagebridge_operators.backends.local.endpoint_api import Endpoints
 from sagebridge_operators.backends.local.job_api import Jobs
+from sagebridge_operators.backends.local.lambda_api import Lambda
 from sagebridge_operators.backends.local.lineage_records import Lineage
 from sagebridge_operators.backends.local.model_registry import Registry
 from sagebridge_operators.backends.local.runtime_api import Runtime
 from sagebridge_operators.backends.local.s3 import S3
+from sagebridge_operators.backends.local.sqs import SQS
 from sagebridge_operators.backends.local.store import FolderStore
 from sagebridge_operators.backends.service_models import share
 from sagebridge_operators.run_errors import NotRunnable
@@ -34,7 +35,6 @@ from sagebridge_operators.run_errors import NotRunnable
 #
 # Error codes and messages are AWS's if known, because callers distinguish errors by them. The
 # client validates the shape of a request; this module validates the rest.
-TARGET = "x-amz-target"
 
 
 class SageMaker:
@@ -47,6 +47,7 @@ class SageMaker:
             **Registry(region, records).operations(),
             **Lineage(region, records).operations(),
             **Endpoints(base, region, records).operations(),
+            **Callbacks(home, base).operations(),
         }
 
     def call(self, operation: str, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -65,20 +66,7 @@ class SageMaker:
 
     def answer(self, request: Request) -> Answer:
         """The response to an HTTP request of the JSON 1.1 protocol."""
-        operation = request.headers.get(TARGET, "").rpartition(".")[2]
-        try:
-            fields = json.loads(request.body.read() or b"{}")
-            return _json(200, self.call(operation, fields))
-        except ApiError as error:
-            return _json(error.status, {"__type": error.code, "message": error.message})
-        except SagebridgeError as error:
-            return _json(CANNOT_STORE, {"__type": "InternalFailure", "message": str(error)})
-
-
-def _json(status: int, body: Mapping[str, Any]) -> Answer:
-    content = json.dumps(body).encode()
-    headers = {"Content-Type": "application/x-amz-json-1.1", "Content-Length": str(len(content))}
-    return Answer(status, headers, io.BytesIO(content))
+        return json_answer(request, self.call)
 
 
 class Service(Protocol):
@@ -89,6 +77,7 @@ class Service(Protocol):
 
 
 SERVICES: Mapping[str, Callable[[Endpoint], Service]] = {
+    "lambda": lambda endpoint: Lambda(endpoint.home, endpoint.base, endpoint.region),
     "s3": lambda endpoint: S3(FolderStore(endpoint.home / "s3", endpoint.base), endpoint.region),
     "sagemaker": lambda endpoint: SageMaker(endpoint.home, endpoint.base, endpoint.region),
     "sts": lambda endpoint: Identity(STS, endpoint.role),
@@ -96,6 +85,7 @@ SERVICES: Mapping[str, Callable[[Endpoint], Service]] = {
     "sagemaker-runtime": lambda endpoint: Runtime(
         Endpoints(endpoint.base, endpoint.region, Records(endpoint.home / "records.db"))
     ),
+    "sqs": lambda endpoint: SQS(endpoint.home),
 }
 """The services of this machine, by boto3's names."""
 _ENDPOINT = "https://sagebridge.invalid"

@@ -17,10 +17,10 @@ from collections.abc import Callable, Mapping
 from typing import IO
 from urllib.parse import parse_qsl
 
-from sagebridge_operators.backends.local.api import Answer, ApiError
+from sagebridge_operators.backends.local.api import TARGET, Answer, ApiError
 from sagebridge_operators.backends.local.aws_identity import query_error
 from sagebridge_operators.backends.local.aws_keys import Keys
-from sagebridge_operators.backends.local.client import SERVICES, TARGET, Endpoint
+from sagebridge_operators.backends.local.client import SERVICES, Endpoint
 from sagebridge_operators.backends.local.http_signatures import (
     UNSIGNED,
     ChunkSignatures,

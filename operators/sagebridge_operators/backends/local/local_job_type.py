@@ -48,7 +48,7 @@ class LocalJobType:
     def resource(self) -> str:
         """The job as the API names it, such as TrainingJob."""
         row = STEP_TYPES.get(self.kind)
-        return row.resource if row else f"{self.kind}Job"
+        return (row and row.resource) or f"{self.kind}Job"
 
     @property
     def arn_kind(self) -> str:
@@ -75,11 +75,12 @@ class LocalJobType:
 _MODULES = {
     row.name: f"{row.function}_job"
     for row in STEP_TYPES.values()
-    if Path(__file__).with_name(f"{row.function}_job.py").is_file()
+    if Path(__file__).with_name(f"{snake_case(row.name)}_job.py").is_file()
 }
 LOCAL_KINDS = tuple(_MODULES)
 """The step types with a module in this package, such as ``processing_job``."""
-_MODULES["EndpointServer"] = "endpoint_server"  # no job of the API
+# The API has no jobs of these kinds.
+_MODULES |= {"EndpointServer": "endpoint_server", "Lambda": "lambda_invocation"}
 
 
 @cache
