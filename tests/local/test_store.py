@@ -209,3 +209,11 @@ def test_put_and_fetch_files(store: FolderStore, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="No such file"):
         store.put(tmp_path / "none", "s3://bucket/z")
     assert not store.exists("s3://bucket/z")
+
+
+@pytest.mark.parametrize("host", ["s3", "s3.eu-west-1", "s3-eu-west-1"])
+def test_https_url_of_an_object_is_its_uri(store: FolderStore, host: str) -> None:
+    store.write("s3://my-bucket/a b/model.tar.gz", b"model")
+    url = f"https://my-bucket.{host}.amazonaws.com/a%20b/model.tar.gz"
+    assert store.read(url) == b"model"
+    assert uris(store, url) == ["s3://my-bucket/a b/model.tar.gz"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -12,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from sagebridge.model.expressions import Get, Key, references
+from sagebridge.model.expressions import Get, Join, Key, references
 from sagebridge.model.pipeline import Pipeline, walk
+from sagebridge.model.values import Value
 from sagebridge.model.visit import located, nodes
 from sagebridge_operators.backends import local
 from sagebridge_operators.backends.local import LocalBackend
@@ -84,8 +86,12 @@ class LocalWorld:
             FolderStore(home / "s3", home),
             _property_files(pipeline, scenario),
             _read(pipeline),
+            _below_outputs(pipeline),
             _features(pipeline),
             _programs(pipeline),
+            _columns(pipeline),
+            [str(value) for value in _at(pipeline, "/Regex")],
+            any(_at(pipeline, "/InputFilter")),
         )
         RECORDER.clear()
         return ExecutionRecords(Folder(home / "executions"))
@@ -108,8 +114,31 @@ def _property_files(pipeline: Pipeline, scenario: Scenario) -> dict[str, dict[st
 
 def _read(pipeline: Pipeline) -> list[str]:
     """The S3 URIs of the pipeline that contain no expression."""
-    found = (value for step in walk(pipeline) for each in step.values() for value in nodes(each))
-    return sorted({one for one in found if isinstance(one, str) and one.startswith("s3://")})
+    return sorted(
+        {one for one in _values(pipeline) if isinstance(one, str) and one.startswith("s3://")}
+    )
+
+
+def _values(pipeline: Pipeline) -> Iterator[Value]:
+    return (value for step in walk(pipeline) for each in step.values() for value in nodes(each))
+
+
+def _below_outputs(pipeline: Pipeline) -> dict[str, list[str]]:
+    """The files below outputs, as in ``join("/", OUTPUT, "test.csv")``."""
+    found: dict[str, list[str]] = {}
+    for one in _values(pipeline):
+        match one:
+            case Join(on="/", values=(Get(root="Steps") as source, *rest)):
+                keys = [token.name for token in source.tokens if isinstance(token, Key)]
+                if keys and all(isinstance(part, str) for part in rest):
+                    found.setdefault(keys[0], []).append("/".join(map(str, rest)))
+    return found
+
+
+def _columns(pipeline: Pipeline) -> int:
+    """One more than the highest number in a name such as ``_c70``, or 0."""
+    names = (re.fullmatch(r"_c(\d+)", one) for one in _values(pipeline) if isinstance(one, str))
+    return max((int(found[1]) for found in names if found), default=0)
 
 
 def _features(pipeline: Pipeline) -> list[str]:
@@ -127,15 +156,16 @@ def _features(pipeline: Pipeline) -> list[str]:
 
 def _programs(pipeline: Pipeline) -> list[str]:
     """The names of all scripts that run from an archive."""
-    return sorted(
-        {
-            value.strip('"')
-            for step in walk(pipeline)
-            for each in step.values()
-            for pointer, value in located(each, "")
-            if isinstance(value, str) and pointer.lower().endswith("/sagemaker_program")
-        }
-    )
+    names = ("sagemaker_program", "SAGEMAKER_PROGRAM")
+    found = [one for name in names for one in _at(pipeline, f"/{name}")]
+    return sorted({one.strip('"') for one in found if isinstance(one, str)})
+
+
+def _at(pipeline: Pipeline, end: str) -> Iterator[Value]:
+    """The values whose JSON pointers end so."""
+    for step in walk(pipeline):
+        for each in step.values():
+            yield from (value for pointer, value in located(each, "") if pointer.endswith(end))
 
 
 def local_scenarios(pipeline: Pipeline) -> list[Scenario]:
@@ -143,13 +173,8 @@ def local_scenarios(pipeline: Pipeline) -> list[Scenario]:
 
     A parameter without a default that is used as an S3 URI gets one.
     """
-    uris = {
-        one.name
-        for step in walk(pipeline)
-        for each in step.values()
-        for pointer, one in located(each, "")
-        if isinstance(one, Get) and one.root == "Parameters" and pointer.endswith("S3Uri")
-    }
+    used = _at(pipeline, "/S3Uri")
+    uris = {one.name for one in used if isinstance(one, Get) and one.root == "Parameters"}
     return [
         replace(
             one,

@@ -6,17 +6,21 @@ all definitions:
 
 - A script of a Processing job writes rows of numbers, the files below its outputs that the
   definition names, and the property files that it reads. It fails if one of its inputs is empty.
-- A script of a Training job trains a model that predicts the mean of its rows, and can predict.
+- A script of a Training job trains a model that predicts the mean of its rows, and can predict. It
+  prints the metrics of the definition.
   If its job packs a model with an inference script, it adds one.
-- The driver of a `@step` function writes a result without a value.
+- The driver of a `@step` function writes a result without a value, and a notebook prints a word.
 - An archive also holds an XGBoost model of these rows.
-- Everything else is a CSV file: the label and eight features.
+- A JSON file is a baseline of quality checks that every dataset meets.
+- Everything else is a CSV file: the label and eight features, or as many columns as the definition
+  names (``_c70``).
 """
 
 from __future__ import annotations
 
 import io
 import json
+import re
 import tarfile
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,12 +28,25 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from sagebridge_operators.backends.local.store import FolderStore
+from sagebridge_operators.backends.local.store import FolderStore, s3_uri
 
-FEATURES = 8
-ROWS = [
-    [row % 2, *((row * (column + 3)) % 11 / 10 for column in range(FEATURES))] for row in range(60)
-]
+LEAST_FEATURES = 8
+BASELINE = {
+    "version": 0.0,
+    "features": [],
+    "monitoring_config": {"evaluate_constraints": "Disabled"},
+    **{
+        f"{kind}_constraints": {
+            metric: {"threshold": worst, "comparison_operator": f"{worse}ThanThreshold"}
+        }
+        for kind, metric, worst, worse in (
+            ("regression", "mae", 1e9, "Greater"),
+            ("binary_classification", "accuracy", 0.0, "Less"),
+            ("multiclass_classification", "accuracy", 0.0, "Less"),
+        )
+    },
+}
+"""A baseline of quality checks that every dataset meets."""
 _WRITTEN = {
     "OutputDataConfig": "S3OutputPath",
     "ProcessingOutputConfig": "S3Uri",
@@ -41,7 +58,8 @@ _DRIVER = "job_driver.sh"
 _ARCHIVES = (".tar.gz", ".tgz", ".zip")
 PROCESS = """\
 import json, os, pathlib, sys
-FILES, READ, LABELLED, BARE = json.loads({files!r}), {read!r}, {labelled!r}, {bare!r}
+FILES, READ, BELOW = json.loads({files!r}), {read!r}, {below!r}
+LABELLED, BARE = {labelled!r}, {bare!r}
 config = json.load(open("/opt/ml/config/processingjobconfig.json"))
 for one in config.get("ProcessingInputs", []):
     folder = pathlib.Path(one["S3Input"]["LocalPath"])
@@ -52,7 +70,8 @@ for one in config.get("ProcessingOutputConfig", {{}}).get("Outputs", []):
     files = dict(FILES.get(one["OutputName"], {{}}))
     rows = BARE if one["OutputName"] in {features!r} else LABELLED
     below = one["S3Output"]["S3Uri"].rstrip("/") + "/"
-    for name in [uri[len(below) :].rstrip("/") for uri in READ if uri.startswith(below)]:
+    names = [uri[len(below) :].rstrip("/") for uri in READ if uri.startswith(below)]
+    for name in [*names, *BELOW.get(one["OutputName"], [])]:
         files.setdefault(name if "." in name else f"{{name}}/data.csv", rows)
     if not files:
         files["data.csv"] = rows
@@ -62,6 +81,8 @@ for one in config.get("ProcessingOutputConfig", {{}}).get("Outputs", []):
 """
 TRAIN = """\
 import csv, json, os, pathlib
+
+METRICS = @METRICS@
 
 
 def train():
@@ -73,7 +94,7 @@ def train():
     mean = sum(row[0] for row in rows) / len(rows) if rows else 0.0
     folder = pathlib.Path(os.environ.get("SM_MODEL_DIR", "/opt/ml/model"))
     (folder / "model.json").write_text(json.dumps({"mean": mean}))
-    print(f"mean={mean};")
+    print(METRICS)
     if script := os.environ.get("SM_HP_INFERENCE_SCRIPT"):  # the step packs a model with a script
         (folder / "code").mkdir()
         (folder / "code" / script).write_text(pathlib.Path(__file__).read_text())
@@ -108,6 +129,21 @@ names = ("--s3_base_uri", "--pipeline_execution_id", "--pipeline_step_name")
 bucket, _, key = "/".join(options[name].rstrip("/") for name in names)[5:].partition("/")
 boto3.client("s3").put_object(Bucket=bucket, Key=f"{key}/results/payload.pkl", Body=b"")
 """
+NOTEBOOK = {
+    "cells": [
+        {
+            "cell_type": "code",
+            "execution_count": None,
+            "id": "a",
+            "metadata": {},
+            "outputs": [],
+            "source": ["print('done')"],
+        }
+    ],
+    "metadata": {"kernelspec": {"name": "python3", "display_name": "Python 3"}},
+    "nbformat": 4,
+    "nbformat_minor": 5,
+}
 
 
 class StandIns:
@@ -116,6 +152,10 @@ class StandIns:
     Args:
         files: the content of each property file by its path, by the name of its output.
         read: all S3 URIs in the definition.
+        below: the files below outputs that the definition names, by the name of the output.
+        columns: how many columns the definition names.
+        metrics: the regular expressions of the metrics that scripts print.
+        filtered: whether a Transform job drops the label of its rows itself.
         features: the names of outputs whose rows have no label, since models predict for them.
         programs: the names of the scripts that archives hold.
     """
@@ -125,16 +165,23 @@ class StandIns:
         store: FolderStore,
         files: Mapping[str, Mapping[str, str]],
         read: Sequence[str],
+        below: Mapping[str, Sequence[str]],
         features: Sequence[str],
         programs: Sequence[str],
+        columns: int,
+        metrics: Sequence[str],
+        filtered: bool,
     ) -> None:
-        self.store, self.programs = store, programs
+        self.store, self.programs, self.filtered = store, programs, filtered
+        self.train = TRAIN.replace("@METRICS@", repr("\n".join(map(_metric, metrics))))
+        self.features = max(LEAST_FEATURES, columns - 1)
         self.process = PROCESS.format(
             files=json.dumps(files),
             read=list(read),
             features=list(features),
-            labelled=rows(),
-            bare=rows(1),
+            below={name: list(files) for name, files in below.items()},
+            labelled=self._csv(),
+            bare=self._csv(1),
         )
         self.written: set[str] = set()
 
@@ -142,10 +189,14 @@ class StandIns:
         """Make what a request reads; note what it writes."""
         training = "TrainingJobName" in request
         for uri, path in _scripts(request):
-            script = TRAIN if training else self.process
+            script = self.train if training else self.process
             self._make(uri, _script(path.name, DRIVER if path.name == _DRIVER else script))
-        filtered = "InputFilter" in request.get("DataProcessing", {})
-        first = 1 if "TransformInput" in request and not filtered else 0
+        for uri, content in _notebook_files(request):
+            self._make(uri, content)
+        predicted = "TransformInput" in request or "dataset_source" in request.get(
+            "Environment", {}
+        )
+        first = 1 if predicted and not self.filtered else 0
         for uri in _read(request):
             self._make(uri, self._content(uri, first), prefix=True)
         for part, key in _WRITTEN.items():
@@ -163,26 +214,33 @@ class StandIns:
     def _content(self, uri: str, first: int) -> bytes:
         name = PurePosixPath(uri).name
         if name.endswith(_ARCHIVES):
-            return archive(tuple(self.programs))
+            return archive(self.train, tuple(self.programs), self.features)
         if name.endswith(".py"):
             return self.process.encode()
-        return b"{}" if name.endswith(".json") else rows(first).encode()
+        return (json.dumps(BASELINE) if name.endswith(".json") else self._csv(first)).encode()
 
-
-def rows(first: int = 0) -> str:
-    """The rows as CSV, from a column on."""
-    return "".join(",".join(map(str, row[first:])) + "\n" for row in ROWS)
+    def _csv(self, first: int = 0) -> str:
+        """The rows, from a column on."""
+        return "".join(",".join(map(str, row[first:])) + "\n" for row in rows(self.features))
 
 
 @cache
-def archive(programs: Sequence[str]) -> bytes:
+def rows(features: int) -> list[list[float]]:
+    return [
+        [row % 2, *((row * (column + 3)) % 11 / 10 for column in range(features))]
+        for row in range(60)
+    ]
+
+
+@cache
+def archive(train: str, programs: Sequence[str], features: int) -> bytes:
     """A model and the code of a script, for training and for inference."""
     content = io.BytesIO()
     with tarfile.open(fileobj=content, mode="w:gz") as tar:
         files = {
-            f"{folder}{name}": _script(name, TRAIN) for name in programs for folder in ("", "code/")
+            f"{folder}{name}": _script(name, train) for name in programs for folder in ("", "code/")
         }
-        for name, text in {**files, "xgboost-model": _booster()}.items():
+        for name, text in {**files, "xgboost-model": _booster(features)}.items():
             member = tarfile.TarInfo(name)
             member.size = len(text)
             tar.addfile(member, io.BytesIO(text))
@@ -190,11 +248,11 @@ def archive(programs: Sequence[str]) -> bytes:
 
 
 @cache
-def _booster() -> bytes:
+def _booster(features: int) -> bytes:
     import numpy as np
     import xgboost
 
-    data = np.array(ROWS)
+    data = np.array(rows(features))
     model = xgboost.train({"max_depth": 2}, xgboost.DMatrix(data[:, 1:], label=data[:, 0]), 2)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.ubj"
@@ -223,6 +281,25 @@ def _scripts(request: Mapping[str, Any]) -> Iterator[tuple[str, PurePosixPath]]:
                 yield uri if same else f"{uri.rstrip('/')}/{inside}", path
 
 
+def _metric(regex: str) -> str:
+    """A line that a simple regular expression finds, with the number 0.5."""
+    text = re.sub(r"\([^)]*\)", "0.5", regex)
+    return re.sub(r"\\(.)", r"\1", text.replace("\\s+", " ").replace(".*", ""))
+
+
+def _notebook_files(request: Mapping[str, Any]) -> Iterator[tuple[str, bytes]]:
+    """The files of a notebook job: S3 URI and content."""
+    variables = request.get("Environment", {})
+    for channel in request.get("InputDataConfig", []):
+        folder = f"/opt/ml/input/data/{channel['ChannelName']}"
+        if variables.get("SM_EXECUTION_INPUT_PATH") == folder:
+            uri = channel["DataSource"]["S3DataSource"]["S3Uri"].rstrip("/")
+            for name in ("SM_INPUT_NOTEBOOK_NAME", "SM_INIT_SCRIPT", "SM_LCC_INIT_SCRIPT"):
+                if file := variables.get(name):
+                    notebook = json.dumps(NOTEBOOK) if name == "SM_INPUT_NOTEBOOK_NAME" else "true"
+                    yield f"{uri}/{file}", notebook.encode()
+
+
 def _script(name: str, text: str) -> bytes:
     """A script, as a shell script if it is named so."""
     if name.endswith(".sh"):
@@ -234,7 +311,7 @@ def _read(request: Mapping[str, Any]) -> Iterator[str]:
     """The S3 URIs that a request reads."""
     rest = {key: value for key, value in request.items() if key not in _WRITTEN}
     for _, text in _strings(rest):
-        uri = text.strip('"')  # hyperparameters are JSON
+        uri = s3_uri(text.strip('"'))  # hyperparameters are JSON
         if uri.startswith("s3://") and uri.count("/") > 2:
             yield uri
 

@@ -27,6 +27,9 @@ from sagebridge_operators.lifecycle.private_folders import make_private
 from sagebridge_operators.run_errors import BadUri, ObjectNotFound, StoreError
 
 BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
+_URL = re.compile(
+    r"https://(?P<bucket>[a-z0-9.-]+)\.s3([.-][a-z0-9-]+)?\.amazonaws\.com(\.cn)?/(?P<key>.+)"
+)
 PARTIAL = ".sagebridge-partial-"
 
 
@@ -90,6 +93,7 @@ class FolderStore:
         Raises:
             BadUri: an unknown scheme, no bucket, or a key that points outside its bucket.
         """
+        uri = s3_uri(uri)
         if not uri.startswith("s3://"):
             return Path(self._plain(uri))
         bucket, _, key = uri.removeprefix("s3://").partition("/")
@@ -179,7 +183,7 @@ class FolderStore:
 
         Linked folders and files that are not regular are left out, and added to ``skipped``.
         """
-        skipped = [] if skipped is None else skipped
+        prefix, skipped = s3_uri(prefix), [] if skipped is None else skipped
         if prefix.startswith("s3://"):
             found = self._list_bucket(prefix, skipped)
         else:
@@ -227,6 +231,12 @@ class FolderStore:
             problem = "unsupported URI (expected s3://bucket/key, file:///path or a path)"
             raise BadUri(uri, str(self.base), problem)
         return path if path.startswith("/") else f"{self.base}/{path}"
+
+
+def s3_uri(uri: str) -> str:
+    """The S3 URI of an object's HTTPS URL, which AWS accepts for model data; otherwise ``uri``."""
+    found = _URL.fullmatch(uri)
+    return uri if found is None else f"s3://{found['bucket']}/{unquote(found['key'])}"
 
 
 def _file_name(name: str) -> str:
