@@ -426,6 +426,12 @@ DIFFERENCES: tuple[Difference, ...] = (
     ),
     Difference(
         types=("Training",),
+        field="Environment.SM_OUTPUT_FORMATS",
+        shown="notebook jobs: `SM_OUTPUT_FORMATS`",
+        here="the output is a notebook only",
+    ),
+    Difference(
+        types=("Training",),
         field="Environment.SM_KERNEL_NAME",
         shown="notebook jobs: the kernel",
         here="if it is not installed, the Python of the engine's environment runs the notebook",
