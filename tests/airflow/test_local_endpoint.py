@@ -11,6 +11,8 @@ import pytest
 from sagebridge.model.expressions import plain, properties_of
 from sagebridge.model.pipeline import Pipeline, Step
 from sagebridge_operators.backends.local import LocalBackend
+from sagebridge_operators.commands.execution_view import ExecutionReader
+from sagebridge_operators.launch.workdir import Workdir
 from tests.dagtest import new_id, play
 from tests.local.models import IMAGE
 from tests.shapes import ROLE
@@ -102,6 +104,12 @@ def test_endpoint_outlives_the_run_and_predicts_as_the_transform_step(
         )
         expected = backend.read_object("s3://bucket/out/data.csv.out").decode().split()
         assert answer["Body"].read().decode().split(",") == expected
+        (shown,) = (
+            step.made
+            for step in ExecutionReader(Workdir.of(home, "local")).view(played.execution).steps
+            if step.name == "Endpoint"
+        )
+        assert f"curl --config {home}/endpoints/deployed.curl" in shown["call"]
         assert "endpoint deployed answers at http://127.0.0.1:" in capfd.readouterr().out
     finally:
         backend = LocalBackend(home, tmp_path)

@@ -190,6 +190,8 @@ def _results(workdir: Workdir, attempt: Attempt | None) -> dict[str, str]:
         folder = workdir.path_of(value) if is_uri else None
         if folder and folder.is_dir():
             results["path"] = str(folder)
+    if attempt.type == "Endpoint" and (call := workdir.call_of(attempt.job.shown)):
+        results["call"] = call
     return results
 
 

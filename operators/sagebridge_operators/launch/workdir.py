@@ -149,3 +149,11 @@ class Workdir:
         from sagebridge_operators.backends.local.store import FolderStore
 
         return FolderStore(self.home / "s3", self.base).path_of(uri)
+
+    def call_of(self, endpoint: str) -> str:
+        """A command that calls an endpoint of this machine; empty for one on AWS."""
+        if self.backend_name != "local":
+            return ""
+        from sagebridge_operators.backends.local.endpoint_server import curl_command
+
+        return curl_command(self.home, endpoint)

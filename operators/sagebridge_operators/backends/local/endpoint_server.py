@@ -140,6 +140,12 @@ def curl_file(home: Path, endpoint: str) -> Path:
     return home / "endpoints" / f"{endpoint}.curl"
 
 
+def curl_command(home: Path, endpoint: str) -> str:
+    """A command that sends a CSV file to an endpoint."""
+    file = shlex.quote(str(curl_file(home, endpoint)))
+    return f"curl --config {file} --data-binary @FILE --header 'Content-Type: text/csv'"
+
+
 def run(job: Job) -> Outcome:
     """Serve the variants of an endpoint until the job is stopped.
 
@@ -194,8 +200,7 @@ def _publish(job: Job, url: str) -> None:
 
     name, port = job.request["EndpointName"], int(url.rpartition(":")[2])
     file = curl_file(job.home, name)
-    command = f"curl --config {shlex.quote(str(file))} --data-binary @FILE"
-    job.note(f"endpoint {name} answers at {url}: {command} --header 'Content-Type: text/csv'")
+    job.note(f"endpoint {name} answers at {url}: {curl_command(job.home, name)}")
     previous = ""
 
     def promote(body: dict[str, Any]) -> None:
