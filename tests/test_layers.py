@@ -73,6 +73,9 @@ ALLOWED = {
     # A job's process imports these in its own environment.
     ("sagebridge_operators.backends.local.training_job", "-m XGBOOST"),
     ("sagebridge_operators.backends.local.model_container", "-m SERVING"),
+    ("sagebridge_operators.backends.local.processing_job", "-m f'{__package__}.checks.{program}'"),
+    # The preprocess_handler and postprocess_handler of a check, as in the image of AWS.
+    ("sagebridge_operators.backends.local.checks.dataset", "runpy.run_path(script)"),
     # The Python of a new environment for a user's function.
     ("sagebridge_operators.functions.environments", "-m 'pip'"),
     ("sagebridge_operators.functions.environments", "-m 'venv'"),

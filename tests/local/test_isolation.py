@@ -63,7 +63,7 @@ def test_job_has_a_private_opt_ml(
     if name == "rewrite":
         seen = str(bench.home / "jobs/Processing/job/ml")
     assert bench.text("s3://bucket/out/b.txt") == f"TEXT {seen}/argument {seen}/environment"
-    assert isolation.METHODS[name].title in log.splitlines()[0]
+    assert f"/opt/ml: {isolation.METHODS[name].title}" in log
     assert sorted(Path("/opt").iterdir()) == before
 
 
