@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -17,16 +19,31 @@ from sagebridge.model.expressions import Get, Join, Key, references
 from sagebridge.model.pipeline import Pipeline, walk
 from sagebridge.model.values import Value
 from sagebridge.model.visit import located, nodes
-from sagebridge_operators.backends import local
-from sagebridge_operators.backends.local import LocalBackend
+from sagebridge_operators.backends import lambda_functions, local
+from sagebridge_operators.backends.lambda_functions import LambdaHandler
+from sagebridge_operators.backends.local import LocalBackend, lambda_api
 from sagebridge_operators.backends.local.store import FolderStore
+from sagebridge_operators.lifecycle.execution import job_token
 from sagebridge_operators.lifecycle.objects import Folder
 from sagebridge_operators.lifecycle.records import ExecutionRecords
 from sagebridge_operators.run_errors import StoreError
+from tests.whole_pipelines.answers import answer, indexes, outputs
 from tests.whole_pipelines.file_contents import content
 from tests.whole_pipelines.scenarios import GIVEN, Scenario, scenarios
 from tests.whole_pipelines.stand_ins import StandIns
-from tests.whole_pipelines.trace import RECORDER
+from tests.whole_pipelines.trace import EXECUTION, RECORDER, label
+from tests.whole_pipelines.world import GENERATIONS
+
+HANDLER = """\
+import json
+
+OUTPUTS = json.loads({outputs!r})
+
+
+def lambda_handler(event, context):
+    token = context.client_context.custom["sagebridge_token"]
+    return next(found for key, found in OUTPUTS.items() if key in token)
+"""
 
 
 class Backend(LocalBackend):
@@ -43,6 +60,7 @@ class Backend(LocalBackend):
             events = client.meta.events
             events.register("provide-client-params", RECORDER.record)
             events.register("provide-client-params", self.world.supply)
+            events.register("provide-client-params", self.world.answer_message)
         return client
 
     def read_object(self, uri: str) -> bytes:
@@ -64,6 +82,7 @@ class LocalWorld:
     backend: Backend = field(init=False)
     backend_name: str = "local"
     _stand_ins: StandIns = field(init=False)
+    _answers: dict[str, dict[str, Any]] = field(default_factory=dict)
     _runs: int = 0
 
     def __post_init__(self) -> None:
@@ -93,8 +112,57 @@ class LocalWorld:
             [str(value) for value in _at(pipeline, "/Regex")],
             any(_at(pipeline, "/InputFilter")),
         )
+        self._answer_calls()
         RECORDER.clear()
         return ExecutionRecords(Folder(home / "executions"))
+
+    def _answer_calls(self) -> None:
+        """Give each Lambda function a handler that returns the outputs of its step."""
+        calls = [
+            (step, index)
+            for step in walk(self.pipeline)
+            if step.type in ("Lambda", "Callback")
+            for index in indexes(self.pipeline, step)
+        ]
+        uris = {getattr(one.tokens[-1], "name", "") for one in _as_uris(self.pipeline, "Steps")}
+        self._answers = {
+            label(step.name, index): {
+                name: f"s3://given/{name}" if name in uris and value == GIVEN["String"] else value
+                for name, value in outputs(
+                    step, answer(self.pipeline, self.scenario, step, index)
+                ).items()
+            }
+            for step, index in calls
+        }
+        by_token = {
+            job_token(EXECUTION, one, step.name, index): self._answers[label(step.name, index)]
+            for step, index in calls
+            for one in range(GENERATIONS)
+        }
+        file = self.folder / f"handler-{self._runs}.py"
+        file.write_text(HANDLER.format(outputs=json.dumps(by_token)))
+        found = LambdaHandler(file, "lambda_handler")
+        self.monkeypatch.setattr(lambda_functions, "find_handler", lambda function: found)
+        self.monkeypatch.setattr(lambda_api, "find_handler", lambda function: found)
+
+    def answer_message(self, params: Mapping[str, Any], model: Any, **_: Any) -> None:
+        """Answer the message of a Callback step, as its consumer does."""
+        if model.name == "SendMessage":
+            token = json.loads(params["MessageBody"])["token"]
+            given = self._answers[RECORDER.step]
+            Thread(target=self._succeed, args=(token, given), daemon=True).start()
+
+    def _succeed(self, token: str, given: Mapping[str, Any]) -> None:
+        # Another backend: its client does not record requests.
+        sagemaker = LocalBackend(self.backend.home, self.backend.base).client("sagemaker")
+        values = [{"Name": name, "Value": str(value)} for name, value in given.items()]
+        for _ in range(100):
+            with suppress(sagemaker.exceptions.ClientError):
+                sagemaker.send_pipeline_execution_step_success(
+                    CallbackToken=token, OutputParameters=values
+                )
+                return
+            time.sleep(0.1)
 
     def supply(self, params: Mapping[str, Any], model: Any, **_: Any) -> None:
         """Make what a Create request reads, before it is sent."""
@@ -161,6 +229,12 @@ def _programs(pipeline: Pipeline) -> list[str]:
     return sorted({one.strip('"') for one in found if isinstance(one, str)})
 
 
+def _as_uris(pipeline: Pipeline, root: str) -> list[Get]:
+    """The references to parameters or steps that are S3 URIs."""
+    used = _at(pipeline, "/S3Uri")
+    return [one for one in used if isinstance(one, Get) and one.root == root]
+
+
 def _at(pipeline: Pipeline, end: str) -> Iterator[Value]:
     """The values whose JSON pointers end so."""
     for step in walk(pipeline):
@@ -173,8 +247,7 @@ def local_scenarios(pipeline: Pipeline) -> list[Scenario]:
 
     A parameter without a default that is used as an S3 URI gets one.
     """
-    used = _at(pipeline, "/S3Uri")
-    uris = {one.name for one in used if isinstance(one, Get) and one.root == "Parameters"}
+    uris = {one.name for one in _as_uris(pipeline, "Parameters")}
     return [
         replace(
             one,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -17,38 +17,29 @@ import pytest
 
 import sagebridge
 from sagebridge.model.conditions import equals
-from sagebridge.model.expressions import Get
-from sagebridge.model.for_each import body_owners
 from sagebridge.model.pipeline import ConditionStep, Pipeline, Step, walk
 from sagebridge.model.step_types import STEP_TYPES
 from sagebridge_operators.backends.aws import AwsBackend, client_config, config_of
 from sagebridge_operators.lifecycle import condition_step
 from sagebridge_operators.lifecycle.execution import job_token
 from sagebridge_operators.lifecycle.objects import Folder
-from sagebridge_operators.lifecycle.outputs import LIST_KEYS, references_to
 from sagebridge_operators.lifecycle.records import ExecutionRecords
 from sagebridge_operators.run_errors import StoreError
 from sagebridge_operators.steps import JOB_TYPES
 from sagebridge_operators.steps.callback import RESPONSE_QUEUE
 from tests.clock import Clock
-from tests.faulty_aws.job_scripts import JobScript, merged
+from tests.faulty_aws.job_scripts import JobScript
 from tests.faulty_aws.server import FaultyAws
 from tests.standard.world import patch_time
-from tests.whole_pipelines.file_contents import below, content, service_model
+from tests.whole_pipelines.answers import answer, indexes, outputs
+from tests.whole_pipelines.file_contents import content
 from tests.whole_pipelines.scenarios import (
-    GIVEN,
     Scenario,
-    is_natural,
-    nested,
-    output_type,
-    through,
 )
 from tests.whole_pipelines.trace import EXECUTION, RECORDER, label
 
 ROLE = "arn:aws:iam::111122223333:role/pipeline"
-_ITERATIONS = 8
-"""Iterations of a ForEach whose jobs get answers."""
-_GENERATIONS = 4
+GENERATIONS = 4
 """Airflow numbers them by the retries of a task, which are 2 or more."""
 _CLIENTS: dict[str, Any] = {}
 _CALLS: dict[str, tuple[FaultyAws, JobScript]] = {}
@@ -142,42 +133,21 @@ class World:
 
     def _prepare(self, step: Step) -> None:
         """What the jobs of a step answer, as far as the pipeline refers to it."""
-        for index in self._indexes(step):
-            name, answer = label(step.name, index), self._answer(step, index)
+        for index in indexes(self.pipeline, step):
+            name, answered = (
+                label(step.name, index),
+                answer(self.pipeline, self.scenario, step, index),
+            )
             end = self.scenario.ends.get(name, "Completed")
             if STEP_TYPES[step.type].makes == "call":
-                outputs = _outputs(step, answer)
-                members = {"Payload": outputs, "OutputParameters": outputs}
+                given = outputs(step, answered)
+                members = {"Payload": given, "OutputParameters": given}
                 _CALLS[name] = self.aws, JobScript(members=members, statuses=(end,))
                 continue
-            usual = JobScript(under=answer, statuses=("InProgress", end))
-            for generation in range(_GENERATIONS):
+            usual = JobScript(under=answered, statuses=("InProgress", end))
+            for generation in range(GENERATIONS):
                 token = job_token(EXECUTION, generation, step.name, index)
                 self.aws.add_scripts(replace(usual, name=f"*{token}*"))
-
-    def _indexes(self, step: Step) -> list[tuple[int, ...]]:
-        looped = step.name in body_owners(self.pipeline)
-        return [(one,) for one in range(_ITERATIONS)] if looped else [()]
-
-    def _answer(self, step: Step, index: tuple[int, ...]) -> dict[str, Any]:
-        """The properties of a step to which the pipeline refers, as its job returns them."""
-        answer: dict[str, Any] = {}
-        for reference in references_to(step.name, self.pipeline.steps):
-            if not is_natural(self.pipeline, reference):
-                value = self._chosen(reference, index)
-                answer = merged(answer, nested(reference.tokens[1:], value, LIST_KEYS))
-        return answer
-
-    def _chosen(self, reference: Get, index: tuple[int, ...]) -> Any:
-        """The value of a property; numbers differ between iterations."""
-        for name, value in self.scenario.values.items():
-            given = Get.parse(name)
-            if given is not None and through(self.pipeline, given).text == reference.text:
-                return value
-        step = self.pipeline.step(reference.name)
-        type_ = output_type(self.pipeline, reference)
-        found: Any = GIVEN[type_] if type_ in GIVEN else _typical(step, reference)
-        return found + index[0] if index and type(found) in (int, float) else found
 
     def put(self, uri: str, content: Any) -> None:
         """Store an object; its bucket is created."""
@@ -212,31 +182,6 @@ def _answered(kind: str, call: Callable[..., Any], **request: Any) -> Any:
         aws, script = _CALLS[RECORDER.step]
         aws.add_scripts(replace(script, kind=kind))
         return call(**request)
-
-
-def _outputs(step: Step, answer: Mapping[str, Any]) -> dict[str, Any]:
-    """A value for each output parameter of a step."""
-    declared = step.output_parameters or ()
-    usual = {one.name: GIVEN.get(str(one.type), "given") for one in declared}
-    return {**usual, **answer.get("OutputParameters", {})}
-
-
-def _typical(step: Step | None, reference: Get) -> Any:
-    """A value of the type that the Describe response of a step has there."""
-    row = STEP_TYPES.get(step.type) if step is not None else None
-    for response in row.outputs if row is not None else ():
-        service, _, operation = response.partition(":")
-        operation, _, member = operation.partition("/")
-        shape: Any = service_model(service).operation_model(operation).output_shape
-        names = [member] if member else []
-        for token in (*names, *reference.tokens[1:]):
-            shape = below(shape, token)
-        if shape is not None:
-            return _BY_SHAPE.get(shape.type_name, "given")
-    return "given"
-
-
-_BY_SHAPE = {"integer": 1, "long": 1, "float": 0.5, "double": 0.5, "boolean": True}
 
 
 @contextmanager
