@@ -48,9 +48,14 @@ class BackfilledAirflow(KilledAirflow):
 
 
 def test_backfill_runs_a_job_for_each_day_and_index(tmp_path: Path) -> None:
-    text = page_dag().replace("datetime(2027,", "datetime(2026,")
+    text = page_dag().replace("datetime(2027,", "datetime(2026,").replace("minutes=1", "seconds=1")
+    failed = JobScript(
+        name="*-clean-*-0",
+        statuses=("InProgress", "Failed"),
+        members={"FailureReason": "no data"},
+    )
     with FaultyAws() as aws:
-        aws.add_scripts(JobScript())
+        aws.add_scripts(JobScript(), failed)
         with BackfilledAirflow(tmp_path, aws, deferred=False, dags={DAG: text}) as airflow:
             eventually(lambda: airflow.api.dag_file(DAG), "the DAG is parsed")
             assert not airflow.api.import_errors()
@@ -63,15 +68,18 @@ def test_backfill_runs_a_job_for_each_day_and_index(tmp_path: Path) -> None:
             runs = [f"{DAG}/{one}" for one in airflow.runs()]  # another one is that of the schedule
             known = {one: airflow.records.execution(one) or {} for one in airflow.records.ids()}
             own = [one for one, body in known.items() if body["run"] in runs]
-            sent = [
-                one
-                for one in aws.requests("CreateProcessingJob")
-                if one.done and one.name.split("-")[1] in own
-            ]
+            sent, models = (
+                [one for one in aws.requests(call) if one.done and one.name.split("-")[1] in own]
+                for call in ("CreateProcessingJob", "CreateModel")
+            )
             names = [name for one in own for name in _jobs(airflow, one)]
     assert len({one.name for one in sent}) == len(sent), [one.name for one in sent]
     arguments = sorted(one.members["AppSpecification"]["ContainerArguments"][-1] for one in sent)
-    assert arguments == sorted([*DAYS, *(["ada", "bob", "fish", "shell"] * 3)])
+    # The first job of `clean` fails on each day, and is started again.
+    assert arguments == sorted([*DAYS * 2, *(["ada", "bob", "fish", "shell"] * 3)])
+    containers = [one.members.get("Containers", [{}])[0] for one in models]
+    data = sorted(one["ModelDataUrl"] for one in containers if "ModelDataUrl" in one)
+    assert data == [f"s3://my-bucket/{day}/ages.csv" for day in DAYS]
     assert len(names) == len(set(names)) == 24
 
 
