@@ -14,7 +14,14 @@ import sagebridge
 from sagebridge.authoring.pipeline_page import page
 from sagebridge.errors import ParameterError
 from sagebridge.model.conditions import equals, greater_than
-from sagebridge.model.expressions import execution, join, parameter, template
+from sagebridge.model.expressions import (
+    current_item,
+    execution,
+    join,
+    parameter,
+    plain,
+    template,
+)
 from sagebridge.model.for_each import ForEachStep
 from sagebridge.model.parameters import Parameter
 from sagebridge.model.pipeline import ConditionStep, Pipeline, walk
@@ -420,3 +427,37 @@ with DAG("own", schedule=None):
     ]
     assert steps["report"].dependencies == ("ages-done",)
     assert steps["ages-done"].engine.trigger_rule == "none_failed_min_one_success"
+
+
+def test_operator_mapped_over_known_requests_is_a_loop(tmp_path: Path) -> None:
+    file = tmp_path / "own.py"
+    file.write_text(
+        """
+from airflow.sdk import DAG, task
+from sagebridge_operators.airflow import ModelOperator
+
+def request(image):
+    role = "arn:aws:iam::111122223333:role/r"
+    return {"ExecutionRoleArn": role, "Containers": [{"Image": image}]}
+
+with DAG("own", schedule=None):
+    @task
+    def requests():
+        return [request("a"), request("b")]
+
+    kinds = ModelOperator.partial(task_id="kinds", retries=1).expand(
+        arguments=[request("fish"), request("shell")]
+    )
+    kinds >> ModelOperator.partial(task_id="more").expand(arguments=requests())
+"""
+    )
+    reading = sagebridge.read(str(file))
+    loop = reading.pipeline.step("kinds")
+    assert isinstance(loop, ForEachStep)
+    assert loop.items == ("fish", "shell")
+    (body,) = loop.inner
+    assert (body.name, body.type, body.engine.retries) == ("kinds-item", "Model", 1)
+    assert body.arguments["Containers"] == ({"Image": plain(current_item)},)
+    (lost,) = reading.losses
+    assert lost.what.startswith("task more: its requests are only known at run time")
+    assert lost.advice == "use a literal list, or a ForEachOperator"

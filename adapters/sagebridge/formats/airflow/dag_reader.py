@@ -46,6 +46,7 @@ from sagebridge.formats.airflow.mapped_tasks import (
     limit_of,
     mapped_group,
     mapping_of,
+    request_mapping,
     unmapped,
 )
 from sagebridge.formats.airflow.operator_classes import (
@@ -63,7 +64,7 @@ from sagebridge.formats.airflow.provider.provider_task import (
     property_output,
 )
 from sagebridge.formats.airflow.provider.sagemaker_condition import condition_step
-from sagebridge.formats.airflow.sagebridge_tasks import output_of, step_of
+from sagebridge.formats.airflow.sagebridge_tasks import is_mapped_step, output_of, step_of
 from sagebridge.formats.airflow.stubs import stub_of
 from sagebridge.formats.airflow.task_facts import (
     are_ids,
@@ -288,12 +289,14 @@ class _DagReader:
                 if (item := self._item_of(task)) is not None:
                     return item
             except NoForEach as why:
-                advice = "use a literal list, or the output of one task"
+                source = "a ForEachOperator" if is_mapped_step(task) else "the output of one task"
+                advice = f"use a literal list, or {source}"
                 self._drop(task, "mapped-task", str(why), advice)
                 return role
         if is_sagebridge(task):
             reads = dag_options.sagebridge_arguments(task)
             step = step_of(task, self.values, partial(self.reports.run_time_value, task))
+            step = replace(step, name=self.names[task.task_id])
             step = with_documentation(step, task)
             role = TaskSteps(task, [step], list(self._listed_gate(task)), from_sagebridge=True)
             if not type(task).execute.__module__.startswith("sagebridge_operators."):
@@ -361,10 +364,12 @@ class _DagReader:
         items = free_name(f"{name[:57]}-items", self.names.values())
         refused: NoForEach | None = None
         try:
-            if is_carried(task):
+            if is_carried(task) and not is_mapped_step(task):
                 raise NoForEach("its items may be any JSON")
-            mapping = mapping_of(given, self.values)
+            mapping = (request_mapping if is_mapped_step(task) else mapping_of)(given, self.values)
         except NoForEach as why:
+            if is_mapped_step(task):
+                raise
             mapping, refused = code_mapping(given, self.values, items, task), why
         self.values.loops[task.task_id] = self.values.loop = task.task_id
         losses = dict(self.reports.losses)

@@ -82,6 +82,19 @@ def mapping_of(expand_input: Any, values: Values) -> ItemMapping:
         raise NoForEach(f"it is mapped over {unknown.what}") from None
 
 
+def request_mapping(expand_input: Any, values: Values) -> ItemMapping:
+    """The same as :func:`mapping_of` for sagebridge operators that are mapped over requests.
+
+    Raises :class:`NoForEach` also if the requests are only known at run time.
+    """
+    found = mapping_of(expand_input, values)
+    if found.arguments.keys() != {"arguments"}:
+        raise NoForEach("it is mapped over more than its requests")
+    if not isinstance(found.arguments["arguments"], Object):
+        raise NoForEach("its requests are only known at run time")
+    return found
+
+
 def code_mapping(expand_input: Any, values: Values, name: str, operator: Any = None) -> ItemMapping:
     """The same as :func:`mapping_of` for code, whose items may be any JSON.
 

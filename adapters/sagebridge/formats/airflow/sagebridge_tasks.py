@@ -15,6 +15,7 @@ from sagebridge.formats.airflow.task_values import (
 )
 from sagebridge.model.expressions import Template
 from sagebridge.model.pipeline import Step
+from sagebridge.model.step_types import STEP_TYPES
 from sagebridge.model.values import Value
 
 
@@ -30,6 +31,11 @@ def step_of(task: Any, values: Values, fallback: Fallback) -> Step:
         return values.of(getattr(value, "given", value), fallback)  # of a parameter
 
     return step.replaced(change) if found else step
+
+
+def is_mapped_step(task: Any) -> bool:
+    """Whether a mapped task is of a sagebridge operator for a type of SageMaker."""
+    return getattr(task.operator_class, "step_type", None) in STEP_TYPES
 
 
 def output_of(step: Step) -> Output:
