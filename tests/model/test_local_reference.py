@@ -9,8 +9,9 @@ import pytest
 
 from sagebridge.authoring.runnable import why_not_local, why_pipeline_not_runnable
 from sagebridge.model.expressions import Get, plain
-from sagebridge.model.local_differences import DIFFERENCES, SERVED, Difference, notes, refusals
+from sagebridge.model.local_differences import DIFFERENCES, SERVED, notes, refusals
 from sagebridge.model.pipeline import Pipeline, Step
+from sagebridge.model.request_differences import Difference
 from sagebridge.model.step_types import STEP_TYPES, StepType
 
 ROOT = Path(__file__).parent.parent.parent

@@ -6,10 +6,8 @@ cannot run here at all have the reason in the table of step types (``needs_aws``
 
 from __future__ import annotations
 
-import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from shutil import which
@@ -22,6 +20,16 @@ from sagebridge.model.function_arguments import (
     needs_conda,
     other_python,
 )
+from sagebridge.model.request_differences import (
+    Difference,
+    has,
+    is_set,
+    lacks,
+    more_than,
+    one_of,
+    values_at,
+    without,
+)
 
 PROGRAM_PATH = (
     f"{Path(sys.executable).parent}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -31,78 +39,11 @@ SERVED = "model of a Transform step or an endpoint"
 """The Model steps whose models are used, in place of a step type."""
 
 
-def _any(value: object) -> bool:
-    return value not in (None, False, "", [], {})
-
-
-def one_of(*values: object) -> Callable[[object], bool]:
-    """Whether a field has one of these values."""
-    return lambda value: value in values
-
-
-def more_than(most: float) -> Callable[[object], bool]:
-    """Whether a field is a larger number."""
-    return lambda value: isinstance(value, int | float) and value > most
-
-
-def lacks(pattern: str) -> Callable[[object], bool]:
-    """Whether a field is a string that a regular expression does not match."""
-    return lambda value: isinstance(value, str) and re.search(pattern, value) is None
-
-
-def has(pattern: str) -> Callable[[object], bool]:
-    """Whether a field is a string that a regular expression matches."""
-    return lambda value: isinstance(value, str) and re.search(pattern, value) is not None
-
-
-def _quoted(value: object) -> str:
-    return f" {value!r}" if isinstance(value, str) else ""
-
-
-def without(key: str) -> Callable[[object], bool]:
-    """Whether a field is an object without this key."""
-    return lambda value: isinstance(value, Mapping) and key not in value
-
-
 def _is_missing(program: object) -> bool:
     """Whether a program without a path is not installed on this machine."""
     if not isinstance(program, str) or "/" in program or program.startswith("python"):
         return False
     return program != NOTEBOOK and which(program, path=PROGRAM_PATH) is None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
-    """One difference between a step on this machine and on AWS.
-
-    Attributes:
-        types: the step types, or ``SERVED``.
-        field: the path of the field of the request, or of the key next to ``Arguments``, that has
-            the difference, such as ``Outputs[].S3Output.S3UploadMode``.
-        applies: whether a value of the field has it; default: any value except False.
-        unless: paths of fields that remove the difference.
-        shown: the condition in the docs; default: the field.
-        here: what happens on this machine; for a refused step, what is not supported.
-        found: shows the value in messages of a refused step; default: a string, quoted.
-        refused: whether the step cannot run here. It is found before the first job, unless the
-            value is known only at run time; then the job fails.
-    """
-
-    types: tuple[str, ...]
-    field: str
-    applies: Callable[[object], bool] = _any
-    unless: tuple[str, ...] = ()
-    shown: str = ""
-    here: str
-    found: Callable[[object], str] = _quoted
-    refused: bool = False
-
-    def places(self, request: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
-        """The fields of a request with this difference: path and value."""
-        if not any(True for path in self.unless for _ in _values(request, path)):
-            for place, value in _values(request, self.field):
-                if _is_plain(value) and self.applies(value):
-                    yield place, value
 
 
 _PROCESSING = ("Processing", "ClarifyCheck", "QualityCheck")
@@ -236,7 +177,7 @@ DIFFERENCES: tuple[Difference, ...] = (
         )
         for field, applies in (
             ("AlgorithmSpecification.ContainerArguments", needs_conda),
-            ("Environment.SAGEMAKER_JOB_CONDA_ENV", _any),
+            ("Environment.SAGEMAKER_JOB_CONDA_ENV", is_set),
         )
     ),
     Difference(
@@ -585,30 +526,7 @@ def _found(type_: str, request: Mapping[str, Any]) -> Iterator[tuple[Difference,
 def _definitions(request: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """The training jobs of a tuning job, as requests of training jobs."""
     for path in ("TrainingJobDefinition", "TrainingJobDefinitions[]"):
-        for place, value in _values(request, path):
+        for place, value in values_at(request, path):
             if isinstance(value, Mapping):
                 static = value.get("StaticHyperParameters", {})
                 yield place, {**value, "HyperParameters": static}
-
-
-def _values(value: object, path: str, place: str = "") -> Iterator[tuple[str, object]]:
-    """The values at a path, with ``[]`` for all items of a list; expressions are values, too."""
-    if not path or not _is_plain(value):
-        yield place, value
-        return
-    key, _, rest = path.partition(".")
-    name, bracket, index = key.partition("[")
-    if not isinstance(value, Mapping) or name not in value:
-        return
-    below, inner = value[name], f"{place}.{name}".lstrip(".")
-    if not bracket or not _is_plain(below):
-        yield from _values(below, rest, inner)
-    elif isinstance(below, Sequence) and not isinstance(below, str):
-        for number, item in enumerate(below):
-            if index in ("]", f"{number}]"):
-                yield from _values(item, rest, f"{inner}[{number}]")
-
-
-def _is_plain(value: object) -> bool:
-    """Whether a value is JSON, not an expression whose value is known only at run time."""
-    return value is None or isinstance(value, str | int | float | Mapping | Sequence)
