@@ -190,6 +190,12 @@ DIFFERENCES: tuple[Difference, ...] = (
     ),
     Difference(
         types=("Training",),
+        field="ServerlessJobConfig",
+        here="jobs without an image run only on AWS",
+        refused=True,
+    ),
+    Difference(
+        types=("Training",),
         field="InputDataConfig[].DataSource",
         applies=without("S3DataSource"),
         shown="`InputDataConfig[].DataSource.FileSystemDataSource`",
@@ -389,7 +395,55 @@ DIFFERENCES: tuple[Difference, ...] = (
     ),
     *(
         Difference(types=("Training",), field=field, here="no effect: nothing is collected")
-        for field in ("DebugRuleConfigurations", "ProfilerRuleConfigurations")
+        for field in (
+            "DebugHookConfig",
+            "DebugRuleConfigurations",
+            "ProfilerConfig.S3OutputPath",
+            "ProfilerRuleConfigurations",
+            "TensorBoardOutputConfig",
+        )
+    ),
+    *(
+        Difference(types=("Training",), field=field, here=here)
+        for field, here in (
+            ("RetryStrategy", "no effect: a failed job is not repeated, except by RetryPolicies"),
+            ("ResourceConfig.KeepAlivePeriodInSeconds", "no effect: there is no warm pool"),
+            ("InputDataConfig[].ShuffleConfig", "no effect: the order of the objects is kept"),
+            ("RemoteDebugConfig.EnableRemoteDebug", "no effect: the job is a process here"),
+        )
+    ),
+    Difference(
+        types=("Training",),
+        field="InputDataConfig[].RecordWrapperType",
+        applies=one_of("RecordIO"),
+        shown="`RecordWrapperType` RecordIO",
+        here="no effect: files are not changed",
+    ),
+    Difference(
+        types=("Processing", "Training", "Transform"),
+        field="ExperimentConfig",
+        here="no effect: there are no experiments",
+    ),
+    Difference(
+        types=("Transform",),
+        field="MaxConcurrentTransforms",
+        applies=more_than(1),
+        here="one request at a time",
+    ),
+    Difference(
+        types=("Transform",),
+        field="ModelClientConfig",
+        here="no effect: a request has no time limit, and is not repeated",
+    ),
+    Difference(
+        types=("RegisterModel",),
+        field="ValidationSpecification",
+        here="no effect: the package is not validated",
+    ),
+    Difference(
+        types=("Processing", "Training", "Transform", "Model", "RegisterModel"),
+        field="Tags",
+        here="not stored",
     ),
     Difference(
         types=("Transform", "EndpointConfig"),
