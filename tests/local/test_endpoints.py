@@ -311,6 +311,27 @@ def test_multi_model_endpoint_copies_models_on_first_use(boosted: Bench, deploy:
         deployed.ask(b"1,2\n")
 
 
+def test_script_of_a_job_invokes_an_endpoint(scripted: Bench, deploy: Deploy) -> None:
+    deployed = deploy(scripted)
+    deployed.create()
+    deployed.wait()
+    script = f"""
+import boto3
+runtime = boto3.client("sagemaker-runtime")
+answer = runtime.invoke_endpoint(EndpointName="{NAME}", Body=b"7", ContentType="text/csv")
+print("predicted", answer["Body"].read().decode(), answer["InvokedProductionVariant"])
+try:
+    runtime.invoke_endpoint(EndpointName="{NAME}", Body=b"x", ContentType="text/csv")
+except runtime.exceptions.ModelError as error:
+    print("model error", error.response["OriginalStatusCode"])
+"""
+    body = scripted.run("Processing", "job", scripted.processing(script))
+    log = scripted.log("Processing", "job")
+    assert body["ProcessingJobStatus"] == "Completed", log
+    assert "predicted 21.0\n model\n" in log
+    assert "model error 500" in log
+
+
 def test_containers_of_a_pipeline_model_follow_each_other(boosted: Bench, deploy: Deploy) -> None:
     first = scripted_container(boosted, "first", FIRST_ROW)
     model = boosted.records.get("Model", "model")

@@ -2,72 +2,83 @@
 
 from __future__ import annotations
 
-import importlib
 import io
+import json
+import shutil
 import tarfile
 import time
 from pathlib import Path
+from typing import Any
 
-import pytest
+import boto3
+from botocore.awsrequest import AWSResponse, HTTPHeaders
 
 from sagebridge_operators.backends.local import LocalBackend
 from sagebridge_operators.backends.local.store import FolderStore
+from tests.local.functions.compile import RecordedUploads
 from tests.sagemaker.conftest import installed
 
-PACKAGE = "sagemaker.workflow" if installed() == "2" else "sagemaker.mlops.workflow"
-SOURCE = "s3://bucket/code/sourcedir.tar.gz"
+if installed() == "2":
+    from sagemaker.workflow._utils import _RepackModelStep
+    from sagemaker.workflow.pipeline import Pipeline
+    from sagemaker.workflow.pipeline_context import PipelineSession
+else:
+    from sagemaker.core.workflow.pipeline_context import PipelineSession
+    from sagemaker.mlops.workflow._utils import _RepackModelStep
+    from sagemaker.mlops.workflow.pipeline import Pipeline
+
 MODEL = "s3://bucket/train/output/model.tar.gz"
+DENIED = b"<ErrorResponse><Error><Code>AccessDenied</Code></Error></ErrorResponse>"
 
 
-def archive(**files: bytes) -> bytes:
-    with tarfile.open(fileobj=(buffer := io.BytesIO()), mode="w:gz") as tar:
-        for name, content in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            tar.addfile(member, io.BytesIO(content))
-    return buffer.getvalue()
+class Denied:
+    """The response of IAM, which version 3 asks about the role."""
+
+    def __call__(self, request: Any, **_: Any) -> AWSResponse:
+        return AWSResponse(request.url, 403, HTTPHeaders(), self)
+
+    def stream(self) -> list[bytes]:
+        return [DENIED]
 
 
-def test_repacked_model_has_the_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")  # version 3 needs one at import
-    sdk = importlib.import_module(f"{PACKAGE}._utils")
-    files = {
-        sdk.REPACK_SCRIPT: Path(str(sdk.__file__)).with_name(sdk.REPACK_SCRIPT).read_bytes(),
-        sdk.REPACK_SCRIPT_LAUNCHER: sdk.LAUNCH_REPACK_SCRIPT_CMD.encode(),
-        "inference.py": b"def model_fn(model_dir): ...",
-        "requirements.txt": b"no-such-package",
-    }
-    backend = LocalBackend(tmp_path / "home", tmp_path)
-    store = FolderStore(backend.home / "s3", tmp_path)
-    store.write(SOURCE, archive(**files))
-    store.write(MODEL, archive(**{"xgboost-model": b"trees"}))
-    sagemaker = backend.client("sagemaker")
-    sagemaker.create_training_job(
-        TrainingJobName="repack",
-        RoleArn="arn:aws:iam::000000000000:role/role",
-        AlgorithmSpecification={
-            "TrainingImage": "0.dkr.ecr.us-east-1.amazonaws.com/sagemaker-scikit-learn:1.2-1",
-            "TrainingInputMode": "File",
-        },
-        # as in the definition that RegisterModel and ModelStep compile to
-        HyperParameters={
-            "inference_script": '"inference.py"',
-            "model_archive": MODEL,
-            "dependencies": "null",
-            "source_dir": '"code"',
-            "sagemaker_submit_directory": f'"{SOURCE}"',
-            "sagemaker_program": f'"{sdk.REPACK_SCRIPT_LAUNCHER}"',
-        },
-        InputDataConfig=[
-            {
-                "ChannelName": "training",
-                "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": MODEL}},
-            }
-        ],
-        OutputDataConfig={"S3OutputPath": "s3://bucket/repacked"},
-        ResourceConfig={"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 30},
-        StoppingCondition={"MaxRuntimeInSeconds": 86400},
+def compiled(folder: Path) -> dict[str, Any]:
+    """The arguments of the step; what the SDK uploads is below ``s3``."""
+    boto_session = boto3.Session(
+        aws_access_key_id="none", aws_secret_access_key="none", region_name="eu-west-1"
     )
+    answers: dict[str, Any] = {"s3": RecordedUploads(folder / "s3"), "iam": Denied()}
+    for service, answer in answers.items():
+        boto_session.events.register(f"before-send.{service}", answer)
+    modules = {"PythonSDK": {"Modules": {"TelemetryOptOut": True}}}
+    config = {"SchemaVersion": "1.0", "SageMaker": modules}
+    session = PipelineSession(boto_session=boto_session, sagemaker_config=config)
+    session._default_bucket = "example"
+    (source := folder / "source").mkdir()
+    (source / "inference.py").write_text("def model_fn(model_dir): ...\n")
+    (source / "requirements.txt").write_text("no-such-package\n")
+    step = _RepackModelStep(
+        name="Repack",
+        sagemaker_session=session,
+        role="arn:aws:iam::111122223333:role/example",
+        model_data=MODEL,
+        entry_point="inference.py",
+        source_dir=str(source),
+    )
+    text = Pipeline("repack", steps=[step], sagemaker_session=session).definition()
+    arguments: dict[str, Any] = json.loads(text)["Steps"][0]["Arguments"]
+    return arguments
+
+
+def test_repacked_model_has_the_script(tmp_path: Path) -> None:
+    arguments = compiled(tmp_path)
+    backend = LocalBackend(tmp_path / "home", tmp_path)
+    shutil.copytree(tmp_path / "s3", backend.home / "s3")
+    store = FolderStore(backend.home / "s3", tmp_path)
+    with tarfile.open(fileobj=(buffer := io.BytesIO()), mode="w:gz") as tar:
+        tar.addfile(tarfile.TarInfo("xgboost-model"))
+    store.write(MODEL, buffer.getvalue())
+    sagemaker = backend.client("sagemaker")
+    sagemaker.create_training_job(TrainingJobName="repack", **arguments)
     until = time.monotonic() + 60
     while (found := sagemaker.describe_training_job(TrainingJobName="repack"))[
         "TrainingJobStatus"
