@@ -156,7 +156,7 @@ def test_names_without_a_new_one_are_reported_at_once(tmp_path: Path) -> None:
     assert isinstance(error, SourceError)
     assert str(error) == (
         f"{file}:1: imports what the installed Airflow does not have: "
-        "line 1: airflow.operators.subdag_operator.SubDagOperator (AIR302); "
+        "line 1: airflow.operators.subdag_operator.SubDagOperator (use a TaskGroup); "
         "line 2: airflow.plugins (AIR301); "
         "line 3: airflow.providers.postgres.hooks.postgres.PostgresHook "
         "(install apache-airflow-providers-postgres); change it for Airflow 3; "
@@ -173,7 +173,7 @@ def test_names_of_the_table_exist() -> None:
     for module, _, name in (full.rpartition(".") for full in NAMES.values()):
         if _is_installed(module):
             assert hasattr(import_module(module), name), f"{module}.{name}"
-    assert renamed - offered <= {"GlueJobOperator", "LambdaInvokeFunctionOperator"}
+    assert renamed - offered <= {"GlueCrawlerOperator", "GlueJobOperator"}
 
 
 def _is_installed(module: str) -> bool:

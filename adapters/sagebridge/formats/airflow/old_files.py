@@ -207,6 +207,8 @@ def _advice(module: str) -> str:
     if parts[1:2] == ["providers"] and not _exists(".".join(parts[:3]), ""):
         own = list(takewhile(lambda part: part not in _KINDS, parts[2:]))
         return f"install apache-airflow-providers-{'-'.join(own)}"
+    if parts[-1].startswith("subdag"):
+        return "use a TaskGroup"
     return "AIR302" if _KINDS.intersection(parts) else "AIR301"
 
 

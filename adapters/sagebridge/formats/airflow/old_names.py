@@ -20,6 +20,7 @@ MODULES: Mapping[str, str] = {
     "airflow.contrib.hooks.aws_athena_hook": f"{_AWS}.hooks.athena",
     "airflow.contrib.hooks.aws_dynamodb_hook": f"{_AWS}.hooks.dynamodb",
     "airflow.contrib.hooks.aws_firehose_hook": f"{_AWS}.hooks.firehose",
+    "airflow.contrib.hooks.aws_glue_catalog_hook": f"{_AWS}.hooks.glue_catalog",
     "airflow.contrib.hooks.aws_hook": f"{_AWS}.hooks.base_aws",
     "airflow.contrib.hooks.aws_lambda_hook": f"{_AWS}.hooks.lambda_function",
     "airflow.contrib.hooks.aws_logs_hook": f"{_AWS}.hooks.logs",
@@ -27,10 +28,12 @@ MODULES: Mapping[str, str] = {
     "airflow.contrib.hooks.aws_sqs_hook": f"{_AWS}.hooks.sqs",
     "airflow.contrib.hooks.emr_hook": f"{_AWS}.hooks.emr",
     "airflow.contrib.hooks.fs_hook": f"{_STANDARD}.hooks.filesystem",
+    "airflow.contrib.hooks.redshift_hook": f"{_AWS}.hooks.redshift_cluster",
     "airflow.contrib.hooks.sagemaker_hook": f"{_AWS}.hooks.sagemaker",
     "airflow.contrib.operators.aws_athena_operator": f"{_AWS}.operators.athena",
     "airflow.contrib.operators.aws_sqs_publish_operator": f"{_AWS}.operators.sqs",
     "airflow.contrib.operators.awsbatch_operator": f"{_AWS}.operators.batch",
+    "airflow.contrib.operators.dynamodb_to_s3": f"{_AWS}.transfers.dynamodb_to_s3",
     "airflow.contrib.operators.ecs_operator": f"{_AWS}.operators.ecs",
     "airflow.contrib.operators.emr_add_steps_operator": f"{_AWS}.operators.emr",
     "airflow.contrib.operators.emr_create_job_flow_operator": f"{_AWS}.operators.emr",
@@ -48,12 +51,18 @@ MODULES: Mapping[str, str] = {
     "airflow.contrib.operators.sagemaker_tuning_operator": f"{_AWS}.operators.sagemaker",
     "airflow.contrib.operators.sns_publish_operator": f"{_AWS}.operators.sns",
     "airflow.contrib.sensors.aws_athena_sensor": f"{_AWS}.sensors.athena",
+    "airflow.contrib.sensors.aws_glue_catalog_partition_sensor": (
+        f"{_AWS}.sensors.glue_catalog_partition"
+    ),
+    "airflow.contrib.sensors.aws_redshift_cluster_sensor": f"{_AWS}.sensors.redshift_cluster",
     "airflow.contrib.sensors.aws_sqs_sensor": f"{_AWS}.sensors.sqs",
     "airflow.contrib.sensors.bash_sensor": f"{_STANDARD}.sensors.bash",
+    "airflow.contrib.sensors.emr_base_sensor": f"{_AWS}.sensors.emr",
     "airflow.contrib.sensors.emr_job_flow_sensor": f"{_AWS}.sensors.emr",
     "airflow.contrib.sensors.emr_step_sensor": f"{_AWS}.sensors.emr",
     "airflow.contrib.sensors.file_sensor": f"{_STANDARD}.sensors.filesystem",
     "airflow.contrib.sensors.python_sensor": f"{_STANDARD}.sensors.python",
+    "airflow.contrib.sensors.sagemaker_base_sensor": f"{_AWS}.sensors.sagemaker",
     "airflow.contrib.sensors.sagemaker_endpoint_sensor": f"{_AWS}.sensors.sagemaker",
     "airflow.contrib.sensors.sagemaker_training_sensor": f"{_AWS}.sensors.sagemaker",
     "airflow.contrib.sensors.sagemaker_transform_sensor": f"{_AWS}.sensors.sagemaker",
@@ -66,6 +75,7 @@ MODULES: Mapping[str, str] = {
     "airflow.hooks.http_hook": f"{_HTTP}.hooks.http",
     "airflow.operators.bash_operator": f"{_STANDARD}.operators.bash",
     "airflow.operators.branch_operator": f"{_STANDARD}.operators.branch",
+    "airflow.operators.check_operator": f"{_SQL}.operators.sql",
     "airflow.operators.dagrun_operator": f"{_STANDARD}.operators.trigger_dagrun",
     "airflow.operators.dummy": f"{_STANDARD}.operators.empty",
     "airflow.operators.dummy_operator": f"{_STANDARD}.operators.empty",
@@ -73,8 +83,11 @@ MODULES: Mapping[str, str] = {
     "airflow.operators.http_operator": f"{_HTTP}.operators.http",
     "airflow.operators.latest_only_operator": f"{_STANDARD}.operators.latest_only",
     "airflow.operators.python_operator": f"{_STANDARD}.operators.python",
+    "airflow.operators.redshift_to_s3_operator": f"{_AWS}.transfers.redshift_to_s3",
     "airflow.operators.s3_file_transform_operator": f"{_AWS}.operators.s3",
+    "airflow.operators.s3_to_redshift_operator": f"{_AWS}.transfers.s3_to_redshift",
     "airflow.operators.sql": f"{_SQL}.operators.sql",
+    "airflow.operators.sql_branch_operator": f"{_SQL}.operators.sql",
     "airflow.sensors.base_sensor_operator": "airflow.sdk.bases.sensor",
     "airflow.sensors.bash_sensor": f"{_STANDARD}.sensors.bash",
     "airflow.sensors.date_time_sensor": f"{_STANDARD}.sensors.date_time",
@@ -92,7 +105,14 @@ MODULES: Mapping[str, str] = {
     "airflow.contrib.hooks.slack_webhook_hook": "airflow.providers.slack.hooks.slack_webhook",
     "airflow.contrib.hooks.snowflake_hook": "airflow.providers.snowflake.hooks.snowflake",
     "airflow.contrib.hooks.ssh_hook": "airflow.providers.ssh.hooks.ssh",
+    "airflow.contrib.operators.bigquery_operator": (
+        "airflow.providers.google.cloud.operators.bigquery"
+    ),
+    "airflow.contrib.operators.databricks_operator": (
+        "airflow.providers.databricks.operators.databricks"
+    ),
     "airflow.contrib.operators.kubernetes_pod_operator": _KUBERNETES,
+    "airflow.contrib.operators.sftp_operator": "airflow.providers.sftp.operators.sftp",
     "airflow.contrib.operators.slack_webhook_operator": (
         "airflow.providers.slack.operators.slack_webhook"
     ),
@@ -100,13 +120,18 @@ MODULES: Mapping[str, str] = {
         "airflow.providers.apache.spark.operators.spark_submit"
     ),
     "airflow.contrib.operators.ssh_operator": "airflow.providers.ssh.operators.ssh",
+    "airflow.hooks.hive_hooks": "airflow.providers.apache.hive.hooks.hive",
     "airflow.hooks.mysql_hook": "airflow.providers.mysql.hooks.mysql",
     "airflow.hooks.postgres_hook": "airflow.providers.postgres.hooks.postgres",
     "airflow.hooks.slack_hook": "airflow.providers.slack.hooks.slack",
     "airflow.hooks.sqlite_hook": "airflow.providers.sqlite.hooks.sqlite",
     "airflow.operators.docker_operator": "airflow.providers.docker.operators.docker",
+    "airflow.operators.hive_operator": "airflow.providers.apache.hive.operators.hive",
+    "airflow.operators.papermill_operator": "airflow.providers.papermill.operators.papermill",
     "airflow.operators.slack_operator": "airflow.providers.slack.operators.slack",
     "airflow.providers.cncf.kubernetes.operators.kubernetes_pod": _KUBERNETES,
+    f"{_AWS}.operators.aws_lambda": f"{_AWS}.operators.lambda_function",
+    f"{_AWS}.operators.step_function_start_execution": f"{_AWS}.operators.step_function",
     **{
         f"airflow.operators.{name}_operator": f"{_SQL}.operators.sql"
         for name in ("jdbc", "mssql", "mysql", "postgres", "sqlite")
@@ -145,16 +170,27 @@ RENAMED: Mapping[str, str] = {
     "AwsBatchOperator": "BatchOperator",
     "AwsDynamoDBHook": "DynamoDBHook",
     "AwsFirehoseHook": "FirehoseHook",
+    "AwsGlueCatalogHook": "GlueCatalogHook",
+    "AwsGlueCatalogPartitionSensor": "GlueCatalogPartitionSensor",
+    "AwsGlueCrawlerOperator": "GlueCrawlerOperator",
     "AwsGlueJobOperator": "GlueJobOperator",
     "AwsHook": "AwsBaseHook",
     "AwsLambdaHook": "LambdaHook",
     "AwsLambdaInvokeFunctionOperator": "LambdaInvokeFunctionOperator",
+    "AwsRedshiftClusterSensor": "RedshiftClusterSensor",
     "AwsSnsHook": "SnsHook",
     "AwsSqsHook": "SqsHook",
+    "BranchSqlOperator": "BranchSQLOperator",
+    "CheckOperator": "SQLCheckOperator",
     "DummyOperator": "EmptyOperator",
     "ECSOperator": "EcsRunTaskOperator",
     "EcsOperator": "EcsRunTaskOperator",
+    "IntervalCheckOperator": "SQLIntervalCheckOperator",
+    "RedshiftToS3Transfer": "RedshiftToS3Operator",
+    "S3ToRedshiftTransfer": "S3ToRedshiftOperator",
     "SimpleHttpOperator": "HttpOperator",
+    "ThresholdCheckOperator": "SQLThresholdCheckOperator",
+    "ValueCheckOperator": "SQLValueCheckOperator",
     **dict.fromkeys(
         ("JdbcOperator", "MsSqlOperator", "MySqlOperator", "PostgresOperator", "SqliteOperator"),
         "SQLExecuteQueryOperator",
@@ -175,6 +211,10 @@ NAMES: Mapping[str, str] = {
         "airflow.sdk.definitions.mappedoperator.MappedOperator"
     ),
     "airflow.operators.python.task": "airflow.sdk.task",
+    "airflow.sensors.S3KeySensor": f"{_AWS}.sensors.s3.S3KeySensor",
+    "airflow.timetables.simple.DatasetTriggeredTimetable": (
+        "airflow.timetables.simple.AssetTriggeredTimetable"
+    ),
     "airflow.timetables.datasets.DatasetOrTimeSchedule": (
         "airflow.timetables.assets.AssetOrTimeSchedule"
     ),
