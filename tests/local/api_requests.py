@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from botocore.exceptions import ClientError
 
+if TYPE_CHECKING:
+    from tests.local.conftest import Bench
+
+_REGISTRY = "0.dkr.ecr.eu-west-1.amazonaws.com"
 ROLE = "arn:aws:iam::000000000000:role/x"
 IMAGE = "000000000000.dkr.ecr.us-east-1.amazonaws.com/sagemaker-xgboost:1.0-1"
 INSTANCE = {"InstanceCount": 1, "InstanceType": "ml.m5.xlarge", "VolumeSizeInGB": 30}
@@ -66,3 +71,14 @@ def call(sagemaker: Any, verb: str, kind: str, name: str = "job") -> dict[str, A
 
 def code(error: pytest.ExceptionInfo[ClientError]) -> str:
     return str(error.value.response["Error"]["Code"])
+
+
+def image_job(bench: Bench, image: str, inputs: Mapping[str, str], **more: Any) -> dict[str, Any]:
+    """A processing job of an image; ``inputs`` maps names to S3 prefixes."""
+    found = bench.processing(
+        "",
+        inputs={name: (uri, f"/opt/ml/processing/input/{name}") for name, uri in inputs.items()},
+        outputs={"analysis_result": ("s3://bucket/out", "/opt/ml/processing/output")},
+        **more,
+    )
+    return found | {"AppSpecification": {"ImageUri": f"{_REGISTRY}/{image}"}}
