@@ -41,7 +41,7 @@ OUTPUTS = json.loads({outputs!r})
 
 
 def lambda_handler(event, context):
-    token = context.client_context.custom["sagebridge_token"]
+    token = context.client_context.custom["sagebridge_call"]
     return next(found for key, found in OUTPUTS.items() if key in token)
 """
 

@@ -16,7 +16,7 @@ from sagebridge_operators.run_errors import StepFailed
 from sagebridge_operators.steps.job_type import JobType, Services
 from sagebridge_operators.steps.output_parameters import OUTPUT_PARAMETERS, typed_outputs
 
-TOKEN = "sagebridge_token"  # noqa: S105 - a key
+CALL_KEY = "sagebridge_call"
 """The key of the attempt's token in the ``custom`` part of the client context of a function."""
 STOPPED = "Stopped"
 """The FunctionError of an invocation that was stopped; only the local backend stops one."""
@@ -43,12 +43,12 @@ class Lambda(JobType):
         return {
             "FunctionName": function,
             "InvocationType": "RequestResponse",
-            "ClientContext": {"custom": {TOKEN: token}},
+            "ClientContext": {"custom": {CALL_KEY: token}},
             "Payload": dict(arguments),
         }
 
     def handle(self, name: str, request: Mapping[str, Any], since: object) -> str:
-        return f"{request['FunctionName']}|{request['ClientContext']['custom'][TOKEN]}"
+        return f"{request['FunctionName']}|{request['ClientContext']['custom'][CALL_KEY]}"
 
     def find(self, client: Services, name: str) -> dict[str, Any] | None:
         function, _, token = name.partition("|")

@@ -27,7 +27,7 @@ from sagebridge_operators.backends.local.database import NoSuchRecord, Records
 from sagebridge_operators.backends.local.job_api import Jobs
 from sagebridge_operators.backends.local.local_job_type import local_job_type
 from sagebridge_operators.backends.local.supervised_job import TERMINAL
-from sagebridge_operators.steps.lambda_ import STOPPED, TOKEN
+from sagebridge_operators.steps.lambda_ import CALL_KEY, STOPPED
 
 KIND = "Lambda"
 _INVOKE = re.compile(r"/2015-03-31/functions/(?P<name>[^/]+)/invocations")
@@ -71,7 +71,7 @@ class Lambda:
             text = f"the local backend supports only RequestResponse invocations, not {kind}"
             raise ApiError("InvalidParameterValueException", text)
         context = _decoded(headers.get("x-amz-client-context", ""))
-        token = (context.get("custom") or {}).get(TOKEN) or uuid.uuid4().hex
+        token = (context.get("custom") or {}).get(CALL_KEY) or uuid.uuid4().hex
         content = request.body.read()
         if len(content) > _LARGEST_EVENT:
             text = f"Request must be smaller than {_LARGEST_EVENT} bytes for the InvokeFunction"
