@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
+import tarfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +54,36 @@ def test_filters_join_and_compression(boosted: Bench) -> None:
     rows = [line.split(",") for line in boosted.text("s3://bucket/out/a.csv.gz.out").splitlines()]
     assert [row[0] for row in rows] == ["id1", "id2"]
     assert [float(row[1]) for row in rows] == pytest.approx([3, 7], abs=1)
+
+
+@pytest.mark.parametrize("given", ["", "encoder.csv_to_dmatrix(body.rstrip())"])
+def test_script_reads_requests_as_in_the_xgboost_image(boosted: Bench, given: str) -> None:
+    """With the image's module, which is not published, or with the default input_fn."""
+    script = """
+import pickle
+import sagemaker_xgboost_container.encoder as encoder
+def model_fn(model_dir): return pickle.load(open(f"{model_dir}/xgboost-model", "rb"))
+"""
+    if given:
+        script += f"def input_fn(body, content_type): return {given}\n"
+    model = boosted.store.read("s3://bucket/model.tar.gz")
+    with tarfile.open(fileobj=io.BytesIO(model)) as tar:
+        content = tar.extractfile("xgboost-model")
+        assert content
+        files = {"xgboost-model": content.read(), "code/serve.py": script.encode()}
+    boosted.store.write("s3://bucket/script.tar.gz", tarball(files))
+    container = {
+        "Image": IMAGE,
+        "ModelDataUrl": "s3://bucket/script.tar.gz",
+        "Environment": {"SAGEMAKER_PROGRAM": "serve.py"},
+    }
+    boosted.records.insert("Model", "script", {"PrimaryContainer": container})
+    boosted.store.write("s3://bucket/batch/a.csv", b"1,2\n3,4\n")
+    request = transform("s3://bucket/batch/", "script", output={"Accept": "text/csv"})
+    body = boosted.run("Transform", "job", request)
+    assert body["TransformJobStatus"] == "Completed", boosted.log("Transform", "job")
+    lines = boosted.text("s3://bucket/out/a.csv.out").splitlines()
+    assert [float(line) for line in lines] == pytest.approx([3, 7], abs=1)
 
 
 def test_wrong_feature_count_names_both_numbers(boosted: Bench) -> None:

@@ -66,6 +66,7 @@ def xgboost_model(folder: Path) -> Model:
 @cache
 def _script(path: Path) -> ModuleType:
     sys.path.insert(0, str(path.parent))
+    sys.path.append(str(Path(__file__).with_name("image_modules")))
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:
         raise UserError(f"SAGEMAKER_PROGRAM {path.name} is not a Python script")
@@ -82,7 +83,7 @@ def script_model(path: Path, folder: Path) -> Model:
     model = script.model_fn(str(folder))
     transform = getattr(script, "transform_fn", None)
     read = getattr(script, "input_fn", _default_input)
-    predict = getattr(script, "predict_fn", lambda data, model: model.predict(data))
+    predict = getattr(script, "predict_fn", _default_predict)
     write = getattr(script, "output_fn", _default_output)
 
     def answer(payload: bytes, content_type: str, accept: str) -> Answer:
@@ -108,6 +109,14 @@ def _default_input(body: str | bytes, content_type: str) -> Any:
     if content_type == "application/json":
         return np.array(json.loads(body))
     raise UserError(f"no input_fn for content type {content_type!r}", UNSUPPORTED_CONTENT)
+
+
+def _default_predict(data: Any, model: Any) -> Any:
+    if type(model).__module__ == "xgboost.core":  # a Booster takes only a DMatrix
+        import xgboost
+
+        data = data if isinstance(data, xgboost.DMatrix) else xgboost.DMatrix(data)
+    return model.predict(data)
 
 
 def _default_output(prediction: Any, accept: str) -> str:

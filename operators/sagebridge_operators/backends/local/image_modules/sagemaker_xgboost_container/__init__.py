@@ -1,0 +1,1 @@
+"""The part of the XGBoost image's package that scripts of models import."""
