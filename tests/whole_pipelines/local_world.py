@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from threading import Thread
+from threading import Lock, Thread
 from typing import Any
 
 import pytest
@@ -52,10 +52,14 @@ class Backend(LocalBackend):
     def __init__(self, world: LocalWorld, home: Path) -> None:
         super().__init__(home, home)
         self.world = world
+        self._registered: set[str] = set()
+        self._registering = Lock()
 
     def client(self, service: str) -> Any:
-        fresh = service not in self._clients
         client = super().client(service)
+        with self._registering:
+            fresh = service not in self._registered
+            self._registered.add(service)
         if fresh:
             events = client.meta.events
             events.register("provide-client-params", RECORDER.record)
