@@ -99,7 +99,7 @@ ALLOWED = {
     ("sagebridge_operators.launch.prefect_execution", "-m 'prefect.engine'"),
     # Whether an extra is installed.
     ("sagebridge.errors", "find_spec(other)"),
-    ("sagebridge.model.local_differences", "find_spec('optuna')"),
+    ("sagebridge.model.local_rejections", "find_spec('optuna')"),
     ("sagebridge_operators.launch.workdir", "find_spec('boto3')"),
 }
 """The module, and the call or the argument of ``python -m``."""

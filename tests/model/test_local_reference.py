@@ -9,7 +9,8 @@ import pytest
 
 from sagebridge.authoring.runnable import why_not_local, why_pipeline_not_runnable
 from sagebridge.model.expressions import Get, plain
-from sagebridge.model.local_differences import DIFFERENCES, SERVED, notes, refusals
+from sagebridge.model.local_differences import DIFFERENCES, notes, refusals
+from sagebridge.model.local_rejections import SERVED
 from sagebridge.model.pipeline import Pipeline, Step
 from sagebridge.model.request_differences import Difference
 from sagebridge.model.step_types import STEP_TYPES, StepType

@@ -8,7 +8,8 @@ from typing import Any
 from sagebridge.model.code_steps import CarriedStep
 from sagebridge.model.display import shown
 from sagebridge.model.expressions import references
-from sagebridge.model.local_differences import SERVED, refusals
+from sagebridge.model.local_differences import refusals
+from sagebridge.model.local_rejections import SERVED
 from sagebridge.model.pipeline import Pipeline, Step, walk
 from sagebridge.model.step_types import STEP_TYPES, UNPUBLISHED
 

@@ -6,63 +6,26 @@ cannot run here at all have the reason in the table of step types (``needs_aws``
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Mapping
-from importlib.util import find_spec
-from pathlib import Path
-from shutil import which
 from typing import Any
 
-from sagebridge.model.function_arguments import (
-    DRIVER,
-    NOTEBOOK,
-    PYTHON,
-    needs_conda,
-    other_python,
-)
+from sagebridge.model.function_arguments import DRIVER
+from sagebridge.model.local_rejections import CHECKED_IMAGES, PROCESSING, REJECTIONS
 from sagebridge.model.request_differences import (
     Difference,
     has,
-    is_set,
-    lacks,
     more_than,
     one_of,
     values_at,
-    without,
 )
 
-PROGRAM_PATH = (
-    f"{Path(sys.executable).parent}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-)
-"""The PATH of jobs, after the folder of the job's environment."""
-SERVED = "model of a Transform step or an endpoint"
-"""The Model steps whose models are used, in place of a step type."""
-
-
-def _is_missing(program: object) -> bool:
-    """Whether a program without a path is not installed on this machine."""
-    if not isinstance(program, str) or "/" in program or program.startswith("python"):
-        return False
-    return program != NOTEBOOK and which(program, path=PROGRAM_PATH) is None
-
-
-_PROCESSING = ("Processing", "ClarifyCheck", "QualityCheck")
-"""The types whose jobs are processing jobs."""
-_CHECKS = r"sagemaker-(model-monitor-analyzer|clarify-processing)[^/]*$"
-"""Images that have a program in ``backends/local/checks``."""
 _HERE = (
     "no effect: a job has the permissions of your user, the cores and the memory of this machine, "
     "and the Python and packages of the engine's environment"
 )
-_SCRIPT = (
-    "AlgorithmSpecification.ContainerEntrypoint",
-    "HyperParameters.sagemaker_program",
-    "Environment.SAGEMAKER_PROGRAM",
-)
 _ONE = "one instance, which gets all of the data"
 _NETWORK = "no effect: the job has the network of this machine"
 _KEYS = "no effect: data is not encrypted, and only your user can enter the working folder"
-_UNSUPPORTED = "not supported"
 _TUNING: tuple[tuple[str, Callable[[object], bool], str, str], ...] = (
     (
         "ResourceLimits.MaxParallelTrainingJobs",
@@ -97,236 +60,29 @@ _TUNING: tuple[tuple[str, Callable[[object], bool], str, str], ...] = (
 )
 
 DIFFERENCES: tuple[Difference, ...] = (
+    *REJECTIONS,
     Difference(
-        types=_PROCESSING,
+        types=PROCESSING,
         field="AppSpecification.ImageUri",
-        applies=lacks(_CHECKS),
-        unless=("AppSpecification.ContainerEntrypoint",),
-        shown="no `AppSpecification.ContainerEntrypoint`",
-        here="images are not run, so the job needs a ContainerEntrypoint",
-        refused=True,
-    ),
-    Difference(
-        types=("Training",),
-        field="AlgorithmSpecification.TrainingImage",
-        applies=lacks("xgboost[^/]*$"),
-        unless=_SCRIPT,
-        shown="an image other than XGBoost, without a script",
-        here=(
-            "images are not run, so the job needs a ContainerEntrypoint, the hyperparameter "
-            "sagemaker_program (script mode) or an xgboost image"
-        ),
-        refused=True,
-    ),
-    *(
-        Difference(
-            types=types,
-            field=f"{field}.ContainerEntrypoint[0]",
-            applies=_is_missing,
-            shown="a program of the image, such as `smspark-submit`",
-            here="images are not run, and this machine does not have the program",
-            refused=True,
-        )
-        for types, field in (
-            (_PROCESSING, "AppSpecification"),
-            (("Training",), "AlgorithmSpecification"),
-        )
-    ),
-    *(
-        Difference(
-            types=(SERVED,),
-            field=f"{container}.Image",
-            applies=lacks("xgboost[^/]*$"),
-            unless=(f"{container}.Environment.SAGEMAKER_PROGRAM",),
-            shown="an image other than XGBoost, without a script",
-            here=(
-                "images are not run, so the model needs the variable SAGEMAKER_PROGRAM or an "
-                "xgboost image"
-            ),
-            refused=True,
-        )
-        for container in ("PrimaryContainer", "Containers[]")
-    ),
-    Difference(
-        types=("Training",),
-        field="AlgorithmSpecification.AlgorithmName",
-        unless=_SCRIPT,
-        here="algorithms of the marketplace are not supported",
-        refused=True,
-    ),
-    Difference(
-        types=("Training",),
-        field="AlgorithmSpecification.ContainerArguments",
-        applies=lambda arguments: bool(other_python(arguments)),
-        shown="`@step`: a Python version that differs from that of the engine's environment",
-        here=(
-            "a pickled function runs only with the Python version that compiled it; compile the "
-            "pipeline with the version of the engine's environment"
-        ),
-        found=lambda arguments: f" (compiled with Python {other_python(arguments)}, here {PYTHON})",
-        refused=True,
-    ),
-    *(
-        Difference(
-            types=("Training",),
-            field=field,
-            applies=applies,
-            shown="`@step`: `job_conda_env`, or an environment.yml as `dependencies`",
-            here="there is no conda; use a requirements.txt as `dependencies`",
-            refused=True,
-        )
-        for field, applies in (
-            ("AlgorithmSpecification.ContainerArguments", needs_conda),
-            ("Environment.SAGEMAKER_JOB_CONDA_ENV", is_set),
-        )
-    ),
-    Difference(
-        types=("Training",),
-        field="AlgorithmSpecification.ContainerEntrypoint[]",
-        applies=has(r"/spark_app\.py$"),
-        shown="`@step`: `spark_config`",
-        here="there is no Spark",
-        refused=True,
-    ),
-    Difference(
-        types=("Training",),
-        field="ServerlessJobConfig",
-        here="jobs without an image run only on AWS",
-        refused=True,
-    ),
-    Difference(
-        types=("Training",),
-        field="InputDataConfig[].DataSource",
-        applies=without("S3DataSource"),
-        shown="`InputDataConfig[].DataSource.FileSystemDataSource`",
-        here="only S3DataSource is supported",
-        refused=True,
-    ),
-    Difference(
-        types=("Training",),
-        field="InputDataConfig[].InputMode",
-        applies=one_of("Pipe"),
-        shown="`InputMode` Pipe",
-        here="Pipe mode is not supported; use File",
-        refused=True,
-    ),
-    Difference(
-        types=("Training",),
-        field="AlgorithmSpecification.TrainingInputMode",
-        applies=one_of("Pipe"),
-        unless=("InputDataConfig[].InputMode",),
-        shown="`TrainingInputMode` Pipe",
-        here="Pipe mode is not supported; use File",
-        refused=True,
-    ),
-    Difference(
-        types=("Training",),
-        field="InputDataConfig[].DataSource.S3DataSource.S3DataType",
-        applies=one_of("AugmentedManifestFile", "Converse"),
-        shown="`S3DataType` AugmentedManifestFile or Converse",
-        here=_UNSUPPORTED,
-        refused=True,
-    ),
-    Difference(
-        types=_PROCESSING,
-        field="ProcessingInputs[]",
-        applies=without("S3Input"),
-        shown="`ProcessingInputs[].DatasetDefinition`",
-        here="queries of Athena and Redshift are not supported",
-        refused=True,
-    ),
-    Difference(
-        types=_PROCESSING,
-        field="ProcessingInputs[].S3Input.S3InputMode",
-        applies=one_of("Pipe"),
-        shown="`S3InputMode` Pipe",
-        here="Pipe mode is not supported; use File",
-        refused=True,
-    ),
-    *(
-        Difference(
-            types=_PROCESSING,
-            field=field,
-            applies=lacks("^/opt/ml(/|$)"),
-            shown=f"`{field}` outside `/opt/ml`",
-            here="not under /opt/ml, the only private folder of a job",
-            refused=True,
-        )
-        for field in (
-            "ProcessingInputs[].S3Input.LocalPath",
-            "ProcessingOutputConfig.Outputs[].S3Output.LocalPath",
-        )
-    ),
-    Difference(
-        types=_PROCESSING,
-        field="ProcessingOutputConfig.Outputs[]",
-        applies=without("S3Output"),
-        shown="`ProcessingOutputConfig.Outputs[].FeatureStoreOutput`",
-        here="there is no feature store",
-        refused=True,
-    ),
-    Difference(
-        types=("ClarifyCheck",),
-        field="CheckType",
-        applies=one_of("MODEL_BIAS", "MODEL_EXPLAINABILITY"),
-        shown="`CheckType` MODEL_BIAS or MODEL_EXPLAINABILITY",
-        here="the analysis needs AWS, where it invokes the model on an endpoint",
-        refused=True,
-    ),
-    Difference(
-        types=("Transform",),
-        field="TransformInput.SplitType",
-        applies=one_of("RecordIO", "TFRecord"),
-        shown="`SplitType` RecordIO or TFRecord",
-        here=_UNSUPPORTED,
-        refused=True,
-    ),
-    Difference(
-        types=_PROCESSING,
-        field="AppSpecification.ImageUri",
-        applies=has(_CHECKS),
+        applies=has(CHECKED_IMAGES),
         unless=("AppSpecification.ContainerEntrypoint",),
         shown="images of Model Monitor and Clarify",
         here="a program of sagebridge analyzes the data, and writes no KLL sketches and no report",
     ),
     Difference(
-        types=_PROCESSING,
+        types=PROCESSING,
         field="Environment.publish_cloudwatch_metrics",
         applies=one_of("Enabled"),
         shown="`publish_cloudwatch_metrics`",
         here="no effect: no metrics are published",
     ),
-    Difference(
-        types=("Tuning",),
-        field="HyperParameterTuningJobConfig.Strategy",
-        applies=lambda value: value == "Bayesian" and find_spec("optuna") is None,
-        shown="`Strategy` Bayesian without the extra `tuning`",
-        here="it needs optuna; install sagebridge[tuning], or use Random",
-        refused=True,
-    ),
-    Difference(
-        types=("Tuning",),
-        field="Autotune.Mode",
-        applies=one_of("Enabled"),
-        shown="`Autotune`",
-        here="not supported; give the ranges of the hyperparameters",
-        refused=True,
-    ),
-    Difference(
-        types=("EndpointConfig",),
-        field="ProductionVariants[]",
-        applies=without("ModelName"),
-        shown="`ProductionVariants[]` without `ModelName`",
-        here="inference components need instances of an AWS endpoint",
-        refused=True,
-    ),
     *(
         Difference(types=types, field=field, shown="roles, images and instance types", here=_HERE)
         for types, field in (
-            ((*_PROCESSING, "Training"), "RoleArn"),
-            (_PROCESSING, "AppSpecification.ImageUri"),
+            ((*PROCESSING, "Training"), "RoleArn"),
+            (PROCESSING, "AppSpecification.ImageUri"),
             (("Training",), "AlgorithmSpecification.TrainingImage"),
-            (_PROCESSING, "ProcessingResources.ClusterConfig.InstanceType"),
+            (PROCESSING, "ProcessingResources.ClusterConfig.InstanceType"),
             (("Training",), "ResourceConfig.InstanceType"),
             (("Transform",), "TransformResources.InstanceType"),
             (("EndpointConfig",), "ProductionVariants[].InstanceType"),
@@ -341,7 +97,7 @@ DIFFERENCES: tuple[Difference, ...] = (
             here=_ONE,
         )
         for types, field in (
-            (_PROCESSING, "ProcessingResources.ClusterConfig.InstanceCount"),
+            (PROCESSING, "ProcessingResources.ClusterConfig.InstanceCount"),
             (("Training",), "ResourceConfig.InstanceCount"),
             (("Training",), "ResourceConfig.InstanceGroups[].InstanceCount"),
             (("Transform",), "TransformResources.InstanceCount"),
@@ -355,7 +111,7 @@ DIFFERENCES: tuple[Difference, ...] = (
         here="all objects are copied before the job starts, as with File",
     ),
     Difference(
-        types=_PROCESSING,
+        types=PROCESSING,
         field="ProcessingOutputConfig.Outputs[].S3Output.S3UploadMode",
         applies=one_of("Continuous"),
         shown="`S3UploadMode` Continuous",
@@ -527,8 +283,8 @@ DIFFERENCES: tuple[Difference, ...] = (
             here=_NETWORK,
         )
         for types, field in (
-            (_PROCESSING, "NetworkConfig.EnableNetworkIsolation"),
-            (_PROCESSING, "NetworkConfig.VpcConfig"),
+            (PROCESSING, "NetworkConfig.EnableNetworkIsolation"),
+            (PROCESSING, "NetworkConfig.VpcConfig"),
             (("Training", "Model", "EndpointConfig"), "EnableNetworkIsolation"),
             (("Training", "Model", "EndpointConfig"), "VpcConfig"),
         )
@@ -536,8 +292,8 @@ DIFFERENCES: tuple[Difference, ...] = (
     *(
         Difference(types=types, field=field, shown="KMS keys", here=_KEYS)
         for types, field in (
-            (_PROCESSING, "ProcessingOutputConfig.KmsKeyId"),
-            (_PROCESSING, "ProcessingResources.ClusterConfig.VolumeKmsKeyId"),
+            (PROCESSING, "ProcessingOutputConfig.KmsKeyId"),
+            (PROCESSING, "ProcessingResources.ClusterConfig.VolumeKmsKeyId"),
             (("Training",), "OutputDataConfig.KmsKeyId"),
             (("Training",), "ResourceConfig.VolumeKmsKeyId"),
             (("Transform",), "TransformOutput.KmsKeyId"),

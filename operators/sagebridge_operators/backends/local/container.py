@@ -16,7 +16,7 @@ from pathlib import Path
 
 import sagebridge
 import sagebridge_operators
-from sagebridge.model.local_differences import PROGRAM_PATH
+from sagebridge.model.local_rejections import PROGRAM_PATH
 from sagebridge_operators.backends.local import job_environment
 from sagebridge_operators.backends.local.aws_access import aws_access
 from sagebridge_operators.backends.local.isolation import choose, rewrite
