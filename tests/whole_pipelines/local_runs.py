@@ -18,11 +18,18 @@ from tests.whole_pipelines.trace import Trace
 
 IN_CI = ("autogluon", "hand-jsonget-s3uri", "local-mode2", "on-this-machine")
 """The definitions that run on both engines in CI: three of the corpus, and one of our own."""
+_INCOMPLETE = {
+    "hand-tuning-multi": "the job fails, as XGBoost requires the hyperparameter num_round",
+    "function-and-notebook": "the job fails, as no channel has its job_driver.sh",
+}
+"""Definitions that pass the check, and whose jobs fail with any scripts."""
 Engine = Callable[[LocalWorld, Pipeline, Scenario], Trace]
 
 
 def why_not_here(pipeline: Pipeline) -> str | None:
     """The reason why a pipeline cannot run on this machine; None if it can."""
+    if pipeline.name in _INCOMPLETE:
+        return _INCOMPLETE[pipeline.name]
     why = why_pipeline_not_runnable(pipeline, why_not_local)
     return None if why is None else why.removeprefix("on this machine: ")
 

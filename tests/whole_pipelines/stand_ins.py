@@ -71,7 +71,8 @@ for one in config.get("ProcessingOutputConfig", {{}}).get("Outputs", []):
     rows = BARE if one["OutputName"] in {features!r} else LABELLED
     below = one["S3Output"]["S3Uri"].rstrip("/") + "/"
     names = [uri[len(below) :].rstrip("/") for uri in READ if uri.startswith(below)]
-    for name in [*names, *BELOW.get(one["OutputName"], [])]:
+    names += BELOW.get(one["OutputName"], [])
+    for name in [name for name in names if not name.endswith(".json")]:
         files.setdefault(name if "." in name else f"{{name}}/data.csv", rows)
     if not files:
         files["data.csv"] = rows
