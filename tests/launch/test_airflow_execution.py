@@ -18,7 +18,7 @@ from tests.fakes import FakeBackend, Plan
 
 CLUSTER = {"InstanceCount": 1, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 1}
 REQUEST = {
-    "AppSpecification": {"ImageUri": "image"},
+    "AppSpecification": {"ImageUri": "image", "ContainerEntrypoint": ["true"]},
     "ProcessingResources": {"ClusterConfig": CLUSTER},
 }
 STEPS: list[dict[str, Any]] = [
