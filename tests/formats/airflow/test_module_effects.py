@@ -62,3 +62,23 @@ def test_statements_of_the_module_are_losses_without_code(tmp_path: Path) -> Non
     assert {(one.code, one.severity) for one in losses} == {("module-statement", "changed")}
     lines = [source.splitlines()[int(one.place.rpartition(":")[2]) - 1] for one in losses]
     assert lines == ['os.environ["AWS_DEFAULT_REGION"] = "eu-central-1"', 'if STAGE == "prod":']
+
+
+REGISTERED = """
+from airflow.sdk import DAG
+from sagebridge_operators.airflow import FailOperator, register_lambda as use
+
+def notify(event, context):
+    return event
+
+use("notify", notify)
+with DAG("d", schedule=None):
+    FailOperator(task_id="Stop", error_message="x")
+"""
+
+
+def test_handler_of_a_lambda_function_is_a_loss(tmp_path: Path) -> None:
+    file = tmp_path / "dag.py"
+    file.write_text(REGISTERED)
+    _, (loss,) = read(str(file))
+    assert (loss.code, loss.severity, loss.place) == ("module-statement", "changed", f"{file}:8")

@@ -16,6 +16,7 @@ from sagebridge.authoring.definition_reader import read_definition
 from sagebridge.authoring.json_document import parse
 from sagebridge.errors import MissingExtra, PythonFileError, SourceError
 from sagebridge.formats.python.file_readings import FileReading, TaskPlace, missing
+from sagebridge.formats.python.module_effects import REGISTERS
 from sagebridge.formats.python.module_slice import module_of
 from sagebridge.formats.python.source_comments import notes_of, source_text
 from sagebridge.model.code_steps import PythonStep, ShellStep
@@ -155,7 +156,8 @@ def effect_losses(
         places = range(node.lineno, (node.end_lineno or node.lineno) + 1)
         if ast.dump(node) in carried or not own.isdisjoint(places):
             continue
-        is_needed = has_code or "environ" in ast.unparse(node)
+        text = ast.unparse(node)
+        is_needed = has_code or "environ" in text or REGISTERS in text
         severity: Severity = "changed" if is_needed else "info"
         text = source.splitlines()[node.lineno - 1].strip()
         what = f"the statement {shown(text)} of the file is not carried"

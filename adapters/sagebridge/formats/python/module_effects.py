@@ -21,6 +21,7 @@ BLOCKS = ast.With | ast.AsyncWith | ast.For | ast.AsyncFor | ast.While | ast.If 
 _PROCESS = ("logging", "os", "sys")
 """Modules whose objects a process shares: a logger in a variable is still the process's logger."""
 _LOG_METHODS = word_set("debug info warning warn error exception critical log")
+REGISTERS = "register_lambda"
 _NAMESPACES = word_set("globals locals vars")
 """With these, libraries add DAGs to a module."""
 
@@ -80,9 +81,21 @@ class Effects:
     def is_effect(self, one: Statement) -> bool:
         """Whether a statement acts on the process, and is not part of the DAG or flow itself."""
         roots = set(changed_roots(one.node)) - {""}
+        if any(map(self._registers, roots)):
+            return True
         if not roots or one.reads & _NAMESPACES or self._builds(one.reads, set()):
             return False
         return any(self._is_shared(name, top=one.top) for name in roots)
+
+    def _registers(self, name: str) -> bool:
+        """Whether a name is sagebridge's function that gives steps a function of this machine."""
+        imports = (one.node for one in self.bindings.get(name, ()))
+        return any(
+            isinstance(node, ast.ImportFrom)
+            and _package(node, name) == "sagebridge_operators"
+            and any(it.name == REGISTERS and name == (it.asname or it.name) for it in node.names)
+            for node in imports
+        )
 
     def is_plain(self, one: Statement) -> bool:
         """Whether a statement only needs installed modules, and what is made with them."""
