@@ -16,7 +16,6 @@ from sagebridge.authoring.definition_reader import read_definition
 from sagebridge.authoring.json_document import parse
 from sagebridge.errors import MissingExtra, PythonFileError, SourceError
 from sagebridge.formats.python.file_readings import FileReading, TaskPlace, missing
-from sagebridge.formats.python.module_effects import REGISTERS
 from sagebridge.formats.python.module_slice import module_of
 from sagebridge.formats.python.source_comments import notes_of, source_text
 from sagebridge.model.code_steps import PythonStep, ShellStep
@@ -151,13 +150,13 @@ def effect_losses(
     has_code = bool(functions) or any(isinstance(one, ShellStep) for one in walk(pipeline))
     own = {line, *lines.values()}
     source = source_text(file)
-    for one in module_of(source).effects.all():
+    effects = module_of(source).effects
+    for one in effects.all():
         node = one.node
         places = range(node.lineno, (node.end_lineno or node.lineno) + 1)
         if ast.dump(node) in carried or not own.isdisjoint(places):
             continue
-        text = ast.unparse(node)
-        is_needed = has_code or "environ" in text or REGISTERS in text
+        is_needed = has_code or effects.registers(one) or "environ" in ast.unparse(node)
         severity: Severity = "changed" if is_needed else "info"
         text = source.splitlines()[node.lineno - 1].strip()
         what = f"the statement {shown(text)} of the file is not carried"

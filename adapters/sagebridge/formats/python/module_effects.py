@@ -21,7 +21,7 @@ BLOCKS = ast.With | ast.AsyncWith | ast.For | ast.AsyncFor | ast.While | ast.If 
 _PROCESS = ("logging", "os", "sys")
 """Modules whose objects a process shares: a logger in a variable is still the process's logger."""
 _LOG_METHODS = word_set("debug info warning warn error exception critical log")
-REGISTERS = "register_lambda"
+_REGISTERS = "register_lambda"
 _NAMESPACES = word_set("globals locals vars")
 """With these, libraries add DAGs to a module."""
 
@@ -80,21 +80,21 @@ class Effects:
 
     def is_effect(self, one: Statement) -> bool:
         """Whether a statement acts on the process, and is not part of the DAG or flow itself."""
-        roots = set(changed_roots(one.node)) - {""}
-        if any(map(self._registers, roots)):
+        if self.registers(one):
             return True
+        roots = set(changed_roots(one.node)) - {""}
         if not roots or one.reads & _NAMESPACES or self._builds(one.reads, set()):
             return False
         return any(self._is_shared(name, top=one.top) for name in roots)
 
-    def _registers(self, name: str) -> bool:
-        """Whether a name is sagebridge's function that gives steps a function of this machine."""
-        imports = (one.node for one in self.bindings.get(name, ()))
+    def registers(self, one: Statement) -> bool:
+        """Whether a statement gives a Lambda function its handler on this machine."""
         return any(
             isinstance(node, ast.ImportFrom)
             and _package(node, name) == "sagebridge_operators"
-            and any(it.name == REGISTERS and name == (it.asname or it.name) for it in node.names)
-            for node in imports
+            and any(it.name == _REGISTERS and name == (it.asname or it.name) for it in node.names)
+            for name in changed_roots(one.node)
+            for node in (it.node for it in self.bindings.get(name, ()))
         )
 
     def is_plain(self, one: Statement) -> bool:
