@@ -169,3 +169,4 @@ def test_password_of_a_package_index_is_masked_in_logs() -> None:
     line = "PIP_INDEX_URL=https://user:pass-word@packages.example:8443/simple git@host http://a:1/b"
     masked = "PIP_INDEX_URL=https://user:***@packages.example:8443/simple git@host http://a:1/b"
     assert mask_line(line, []) == masked
+    assert mask_line("-i https://token@packages.example/", []) == "-i https://***@packages.example/"

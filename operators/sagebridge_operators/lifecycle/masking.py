@@ -47,7 +47,8 @@ _SHORT = 4
 _SHORT_IN_LOG = 8
 _HARMLESS = re.compile(r"s3://|arn:|/|[a-z]{2}(-[a-z]+)+-\d$|[\d.:+-]+$")
 """Values of an environment that are not masked in job logs: URIs, ARNs, paths, regions, numbers."""
-_PASSWORD_IN_URL = re.compile(r"(://[^\s/@:]*:)[^\s/@]+@")
+_PASSWORD_IN_URL = re.compile(r"(://[^\s/@:]*:|https?://(?=[^\s/@:]+@))[^\s/@]+@")
+"""The password, or a token in place of user and password."""
 
 
 @cache
