@@ -18,7 +18,7 @@ from sagebridge.model.pipeline import Pipeline, Step
 from sagebridge.model.step_settings import OutputParameter
 from sagebridge_operators.backends.local import LocalBackend
 from sagebridge_operators.commands.callback import callback
-from sagebridge_operators.lifecycle.answers import waiting_steps
+from sagebridge_operators.lifecycle.answers import AnswerChannel, waiting_steps
 from sagebridge_operators.lifecycle.drive import StepDriver
 from sagebridge_operators.lifecycle.ending import Ending
 from sagebridge_operators.lifecycle.objects import Folder
@@ -173,6 +173,23 @@ def test_unknown_token_and_second_answer_are_errors_of_the_api(
     sagemaker.send_pipeline_execution_step_failure(CallbackToken=own, FailureReason="no")
     with pytest.raises(ClientError, match="ConflictException"):
         sagemaker.send_pipeline_execution_step_success(CallbackToken=own)
+
+
+def test_consumer_may_answer_before_the_worker_has_recorded_the_message(
+    backend: LocalBackend, records: ExecutionRecords, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send = AnswerChannel.send
+
+    def send_and_answer(channel: AnswerChannel, *arguments: Any) -> None:
+        send(channel, *arguments)
+        outputs = {"Good": "true", "By": "me"}
+        backend.client("sagemaker").send_pipeline_execution_step_success(
+            CallbackToken=arguments[-1]["token"],
+            OutputParameters=[{"Name": name, "Value": value} for name, value in outputs.items()],
+        )
+
+    monkeypatch.setattr(AnswerChannel, "send", send_and_answer)
+    assert driver(backend, records).run()["output_parameters"] == {"Good": True, "By": "me"}
 
 
 def test_answer_to_a_step_without_worker_is_kept(

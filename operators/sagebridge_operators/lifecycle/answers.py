@@ -134,7 +134,10 @@ class AnswerChannel:
 
 @dataclass(frozen=True, slots=True)
 class WaitingStep:
-    """A Callback step that waits for its answer. ``attempt`` is None without its record."""
+    """A Callback step that waits for its answer. ``attempt`` is None without its record.
+
+    ``sent`` is empty while its message is being sent: a consumer may be faster than the record.
+    """
 
     token: str
     queue: str
@@ -155,16 +158,16 @@ def waiting_steps(records: ExecutionRecords) -> list[WaitingStep]:
     for token in tokens:
         with suppress(UnknownCallback, CallbackEnded):
             found.append(waiting_step(records, token))
-    return sorted(found, key=lambda one: one.sent)
+    return sorted((one for one in found if one.sent), key=lambda one: one.sent)
 
 
 def waiting_step(records: ExecutionRecords, token: str) -> WaitingStep:
     """The step that waits for an answer with a token. Raises UnknownCallback or CallbackEnded."""
     stored = records.objects.read(_waiting_key(token)) if _TOKEN.fullmatch(token) else None
-    if stored is None or "sent" not in stored.body:
+    if stored is None:
         raise UnknownCallback(token, records.objects.location)
     there = stored.body
-    found = WaitingStep(token, there["queue"], there["body"], there["sent"], None)
+    found = WaitingStep(token, there["queue"], there["body"], there.get("sent", ""), None)
     attempts = records.attempts(found.execution)
     attempt = next((one for one in attempts if one.parts and one.parts[-1].name == token), None)
     if (answer := records.objects.read(_answer_key(token))) is not None:
