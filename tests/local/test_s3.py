@@ -13,6 +13,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from sagebridge_operators.backends.local import LocalBackend
+from sagebridge_operators.backends.local.store import FolderStore
 
 BUCKET = "bucket"
 CSV = b"1,2\n"
@@ -160,6 +161,22 @@ def test_listing_with_pages_and_delimiter(s3: Any) -> None:
             found += [item["Key"] for item in page.get("Contents", ())]
             found += [item["Prefix"] for item in page.get("CommonPrefixes", ())]
         assert found == ["a/", "b", "c/", "e"]
+
+
+def test_listing_leaves_out_objects_deleted_meanwhile(
+    s3: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for key in ("a", "b", "c"):
+        s3.put_object(Bucket=BUCKET, Key=key, Body=b"1")
+    found = FolderStore.list
+
+    def list_and_delete(store: FolderStore, prefix: str) -> Any:
+        listed = found(store, prefix)
+        store.delete("s3://bucket/b")
+        return listed
+
+    monkeypatch.setattr(FolderStore, "list", list_and_delete)
+    assert keys(s3) == ["a", "c"]
 
 
 def test_buckets(s3: Any) -> None:

@@ -15,7 +15,7 @@ import shutil
 import uuid
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import formatdate
@@ -187,17 +187,20 @@ class S3:
             found |= {"NextContinuationToken": last} if second else {"NextMarker": encoded(last)}
         prefixes = [one.text for one in shown if one.stored is None]
         found["CommonPrefixes"] = [{"Prefix": encoded(one)} for one in prefixes]
-        found["Contents"] = [
-            {
-                "Key": encoded(one.text),
-                "LastModified": _time(one.stored.modified),
-                "ETag": _etag_of(one.stored.path),
-                "Size": str(one.stored.size),
-                "StorageClass": "STANDARD",
-            }
-            for one in shown
-            if one.stored is not None
-        ]
+        contents: list[dict[str, str]] = []
+        for one in shown:
+            if one.stored is not None:
+                with suppress(FileNotFoundError):  # another job has deleted it
+                    contents.append(
+                        {
+                            "Key": encoded(one.text),
+                            "LastModified": _time(one.stored.modified),
+                            "ETag": _etag_of(one.stored.path),
+                            "Size": str(one.stored.size),
+                            "StorageClass": "STANDARD",
+                        }
+                    )
+        found["Contents"] = contents
         return _xml("ListBucketResult", found)
 
     def _delete_many(self, request: Request, bucket: str) -> Answer:
