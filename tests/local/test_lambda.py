@@ -53,6 +53,8 @@ def score(event, context):
         raise ValueError("no score")
     if event["x"] == "exit":
         os._exit(7)
+    if event["x"] == "leave":
+        sys.exit()
     if event["x"] == "set":
         return {1, 2}
     if event["x"] == "wait":
@@ -134,6 +136,7 @@ def test_handler_gets_event_and_context_and_returns_typed_outputs(
     [
         ("raise", "ValueError: no score"),
         ("exit", r"Runtime.ExitError: RequestId: \S+ Error: .* error: exit status 7"),
+        ("leave", r"Runtime.ExitError: RequestId: \S+ Error: .* error: exit status 0"),
         ("set", "Runtime.MarshalError: Unable to marshal response: Object of type set is not"),
     ],
 )

@@ -43,7 +43,7 @@ def run(job: Job) -> Outcome:
     )
     if end.stopped:
         return Outcome("Stopped")
-    if end.succeeded and not end.timed_out:
+    if end.succeeded and not end.timed_out and answer.exists():
         fields = json.loads(answer.read_text())
     else:
         fields = _ended_early(end, asked["RequestId"], seconds)
