@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import ClientError
 
-from sagebridge.model import local_differences
+from sagebridge.model import local_rejections
 from sagebridge.model.local_differences import refusals
 from sagebridge_operators.backends.local import LocalBackend, supervisor, tuning_job, tuning_search
 from tests.local.api_requests import INSTANCE, ROLE
@@ -277,6 +278,24 @@ def test_training_jobs_stop_if_the_tuning_job_is_killed(tuner: Tuner) -> None:
     assert len(tuner.trials()) == len(started) >= len(names)
 
 
+def test_removed_folder_ends_the_jobs_and_stays_removed(tuner: Tuner) -> None:
+    sleeping(tuner)
+    names = tuner.wait_for_trials(min(2, len(os.sched_getaffinity(0))))
+    found = [tuner.bench.records.get("Tuning", "tune")]
+    found += [tuner.bench.records.get("Training", name) for name in names]
+    running = [Path(f"/proc/{body['_supervisor']['pid']}") for body in found if body]
+
+    trash = tuner.bench.base / "trash"
+    tuner.bench.home.rename(trash)  # at once, although jobs still write files
+    shutil.rmtree(trash, ignore_errors=True)
+
+    give_up = time.monotonic() + 30
+    while any(process.exists() for process in running):
+        assert time.monotonic() < give_up
+        time.sleep(0.05)
+    assert not tuner.bench.home.exists()
+
+
 def test_killed_training_job_counts_as_a_failed_one(tuner: Tuner) -> None:
     space = categories(seconds=["0", "600"])
     static = {"point": "1"}
@@ -461,7 +480,7 @@ def test_bayesian_search_needs_its_extra(
     request = {"HyperParameterTuningJobConfig": {"Strategy": "Bayesian"}}
     assert list(refusals("Tuning", request)) == []
 
-    monkeypatch.setattr(local_differences, "find_spec", lambda name: None)
+    monkeypatch.setattr(local_rejections, "find_spec", lambda name: None)
 
     (line,) = refusals("Tuning", request)
     assert line.endswith("install sagebridge[tuning], or use Random")

@@ -244,6 +244,8 @@ class _Tuning:
 
     def _collect(self) -> None:
         """Report the results of ended training jobs to the search."""
+        if self._is_removed():
+            self.running.clear()  # they end with the working folder
         for name in list(self.running):
             body = supervisor.reap(self.job.records, "Training", name)
             if body["TrainingJobStatus"] not in TERMINAL:
@@ -259,6 +261,8 @@ class _Tuning:
 
     def _stop_all(self) -> None:
         """Stop the running training jobs and wait for their end."""
+        if self._is_removed():
+            return
         for name in self.running:
             with suppress(RecordsError):  # they stop by themselves once this process has ended
                 supervisor.request_stop(self.job.home, "Training", name)
@@ -268,6 +272,10 @@ class _Tuning:
             except RecordsError:
                 return
             time.sleep(STOP_POLL_SECONDS)
+
+    def _is_removed(self) -> bool:
+        """Whether the working folder was deleted; a use of the records would create it again."""
+        return not self.job.records.path.exists()
 
 
 def _training(
