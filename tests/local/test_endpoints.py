@@ -9,13 +9,15 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from botocore.exceptions import ClientError
 
-from sagebridge_operators.backends.local import LocalBackend
+from sagebridge_operators.backends.local import LocalBackend, endpoint_server
 from sagebridge_operators.backends.local.endpoint_server import SERVER, curl_file
+from sagebridge_operators.backends.local.supervised_job import JobStopped
 from tests.local.api_requests import code
 from tests.local.models import IMAGE, tarball
 from tests.local.test_transform import transform
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from tests.local.conftest import Bench
 
 NAME = "abalone"
+UNAUTHORIZED = 401
 ROWS = b"1,2\n3,4\n5,4\n"
 WAIT = {"Delay": 1, "MaxAttempts": 60}
 FIRST_ROW = """
@@ -271,7 +274,10 @@ def test_killed_server_starts_again_and_a_removed_folder_ends_it(
         time.sleep(0.05)
     assert deployed.ask(b"2\n") == "6.0\n"  # waits for the new server
     after = deployed.server()
-    assert (after["_port"], after["_token"]) == (before["_port"], before["_token"])
+    assert after["_port"] == before["_port"]
+    # Another user may have had the port in the meantime, and got the token of a client.
+    authorization = f"Bearer {before['_token']}"
+    assert fetch(after["_port"], "/ping", Authorization=authorization)[0] == UNAUTHORIZED
     assert deployed.sagemaker.describe_endpoint(EndpointName=NAME)["EndpointStatus"] == "InService"
 
     shutil.rmtree(scripted.home)
@@ -282,6 +288,19 @@ def test_killed_server_starts_again_and_a_removed_folder_ends_it(
     assert not is_listening(after["_port"])
     assert not is_running(after["_supervisor"]["pid"])
     assert not scripted.home.exists()
+
+
+def test_server_of_a_deleted_endpoint_publishes_nothing(bench: Bench) -> None:
+    bench.records.insert(SERVER, "new", {})
+    bench.records.insert("Endpoint", NAME, {"_pending": "new", "_deleting": True})
+    request = {"EndpointName": NAME, "EndpointConfigName": "config", "_token": "secret"}
+    job: Any = SimpleNamespace(
+        home=bench.home, records=bench.records, kind=SERVER, name="new", request=request
+    )
+    job.note = lambda line: None
+    with pytest.raises(JobStopped):
+        endpoint_server._publish(job, "http://127.0.0.1:1")
+    assert not curl_file(bench.home, NAME).exists()
 
 
 def is_running(pid: int) -> bool:
@@ -297,7 +316,9 @@ def test_multi_model_endpoint_copies_models_on_first_use(boosted: Bench, deploy:
     boosted.store.write("s3://bucket/models/one.tar.gz", archive)
     container = {"Image": IMAGE, "Mode": "MultiModel", "ModelDataUrl": "s3://bucket/models/"}
     add_model(boosted, "several", container)
-    deployed.config("config", several=1)
+    folder = boosted.store.path_of("s3://bucket/models")
+    add_model(boosted, "plain", {**container, "ModelDataUrl": f"file://{folder}"})
+    deployed.config("config", several=1, plain=0)
     deployed.create("config")
     deployed.wait()
     assert float(deployed.ask(b"1,2\n", TargetModel="one.tar.gz")) == pytest.approx(3, abs=1)
@@ -305,6 +326,9 @@ def test_multi_model_endpoint_copies_models_on_first_use(boosted: Bench, deploy:
         with pytest.raises(ClientError, match="Failed to download model data") as missing:
             deployed.ask(b"1,2\n", TargetModel=model)
         assert code(missing) == "ValidationError"
+    for model in ("../models/one.tar.gz", "%2e%2e/models/one.tar.gz"):
+        with pytest.raises(ClientError, match="invalid target model"):
+            deployed.ask(b"1,2\n", TargetModel=model, TargetVariant="plain")
     boosted.store.write("s3://bucket/models/two.tar.gz", archive)
     assert float(deployed.ask(b"3,4\n", TargetModel="two.tar.gz")) == pytest.approx(7, abs=1)
     with pytest.raises(ClientError, match="TargetModel is required"):

@@ -16,7 +16,12 @@ from typing import Any
 from sagebridge.model.local_differences import refusals
 from sagebridge_operators.backends.local import supervisor
 from sagebridge_operators.backends.local.api import ApiError, arn
-from sagebridge_operators.backends.local.database import AlreadyExists, NoSuchRecord, Records
+from sagebridge_operators.backends.local.database import (
+    AlreadyExists,
+    NoSuchRecord,
+    Records,
+    Transaction,
+)
 from sagebridge_operators.backends.local.endpoint_server import SERVER, curl_file
 from sagebridge_operators.backends.local.job_api import check_name, launch
 from sagebridge_operators.backends.local.listing import page
@@ -104,10 +109,9 @@ class Endpoints:
         with suppress(ApiError):
             self.find(name)  # removes one whose deletion is over
         try:
-            self.records.insert("Endpoint", name, body)
+            self._launch(server, lambda transaction: transaction.insert("Endpoint", name, body))
         except AlreadyExists:
             raise _invalid(f'Cannot create already existing endpoint "{endpoint_arn}".') from None
-        launch(self.records, self.base, SERVER, server["_name"], server)
         return {"EndpointArn": endpoint_arn}
 
     def describe_endpoint(self, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -120,7 +124,7 @@ class Endpoints:
         if found["EndpointStatus"] not in ("InService", "Failed"):
             raise _invalid(f'Cannot update in-progress endpoint "{found["EndpointArn"]}".')
         last = self._record(found.get("_server") or found["_pending"]) or {}
-        token = last.get("_token") or secrets.token_urlsafe(32)
+        token = found.get("_token") or secrets.token_urlsafe(32)
         server = self._server(name, request["EndpointConfigName"], token, last.get("_port", 0))
         self._replace(found, server)
         return {"EndpointArn": found["EndpointArn"]}
@@ -178,7 +182,12 @@ class Endpoints:
         elif not in_service and "_pending" not in body and _was_killed(current):
             assert current is not None
             server = {key: current[key] for key in _KEPT if key in current}
-            self._replace(body, self._named(name, server))
+            # Its port was free: clients may have sent the old token to a server of another user.
+            server["_token"] = secrets.token_urlsafe(32)
+            try:
+                self._replace(body, self._named(name, server))
+            except ApiError:  # another process was faster
+                return self.find(name)
             body["EndpointStatus"] = "SystemUpdating"
         else:
             body["EndpointStatus"] = "InService" if in_service else "Failed"
@@ -215,8 +224,15 @@ class Endpoints:
                 raise _invalid(f'Cannot update in-progress endpoint "{body["EndpointArn"]}".')
             body |= {"_pending": server["_name"], "LastModifiedTime": time.time()}
 
-        self.records.update("Endpoint", found["EndpointName"], change)
-        launch(self.records, self.base, SERVER, server["_name"], server)
+        name = found["EndpointName"]
+        try:
+            self._launch(server, lambda transaction: transaction.update("Endpoint", name, change))
+        except NoSuchRecord:
+            raise self._missing("endpoint", f"endpoint/{name}") from None
+
+    def _launch(self, server: dict[str, Any], also: Callable[[Transaction], object]) -> None:
+        """Start a server. In between, no other process sees an endpoint without its server."""
+        launch(self.records, self.base, SERVER, server["_name"], server, also)
 
     def _server(self, name: str, config_name: str, token: str, port: int = 0) -> dict[str, Any]:
         """The record of a new server for a configuration."""
@@ -255,7 +271,7 @@ class Endpoints:
         return _invalid(f'Could not find {what} "{arn(self.region, resource)}".')
 
 
-_KEPT = ("EndpointConfigName", "Variants", "_token", "_port")
+_KEPT = ("EndpointConfigName", "Variants", "_port")
 """The fields of a server's record that a server in its place has, too."""
 
 

@@ -205,7 +205,7 @@ def _publish(job: Job, url: str) -> None:
 
     def promote(body: dict[str, Any]) -> None:
         nonlocal previous
-        if body.get("_pending") != job.name:
+        if body.get("_pending") != job.name or "_deleting" in body:
             raise JobStopped
         previous = body.get("_server", "")
         body |= {"_server": job.name, "EndpointConfigName": job.request["EndpointConfigName"]}

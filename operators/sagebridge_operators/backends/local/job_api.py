@@ -11,7 +11,12 @@ from typing import Any
 
 from sagebridge.model.step_types import STEP_TYPES
 from sagebridge_operators.backends.local.api import ApiError, arn
-from sagebridge_operators.backends.local.database import AlreadyExists, NoSuchRecord, Records
+from sagebridge_operators.backends.local.database import (
+    AlreadyExists,
+    NoSuchRecord,
+    Records,
+    Transaction,
+)
 from sagebridge_operators.backends.local.listing import page
 from sagebridge_operators.backends.local.local_job_type import (
     LOCAL_KINDS,
@@ -39,8 +44,17 @@ def check_name(field: str, name: object) -> str:
     return name
 
 
-def launch(records: Records, base: Path, kind: str, name: str, body: dict[str, Any]) -> None:
+def launch(
+    records: Records,
+    base: Path,
+    kind: str,
+    name: str,
+    body: dict[str, Any],
+    also: Callable[[Transaction], object] = lambda transaction: None,
+) -> None:
     """Record a job and start its supervisor. The job survives the calling process.
+
+    ``also`` makes more changes, in the transaction that records the job.
 
     Raises:
         AlreadyExists: the name is in use.
@@ -51,6 +65,7 @@ def launch(records: Records, base: Path, kind: str, name: str, body: dict[str, A
     with ExitStack() as stack:
         with records.transaction() as transaction:
             transaction.insert(kind, name, body)
+            also(transaction)
             # Lock before the record is visible: reap() fails an unlocked running job.
             lock = stack.enter_context(hold(home, kind, name))
             if lock is None:  # still held for an earlier job whose record was deleted

@@ -12,6 +12,7 @@ from multiprocessing.connection import Connection
 from threading import Lock, Thread
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import unquote
 
 from sagebridge_operators.backends.local import script_mode
 from sagebridge_operators.backends.local.container import Exit
@@ -144,7 +145,7 @@ class ModelContainer:
         with self._copying:
             if not path.exists():
                 uri = f"{self._data_uri().rstrip('/')}/{name.lstrip('/')}"
-                if ".." in name.split("/"):
+                if ".." in unquote(name).split("/"):  # a file:// URI is unquoted
                     raise JobFailed(f"ClientError: invalid target model {name!r}")
                 try:
                     fetch_package(self.job, uri, path, "model data")
