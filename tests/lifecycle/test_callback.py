@@ -110,7 +110,7 @@ def test_message_has_what_sagemaker_sends(
         ({"status": "Failure", "failureReason": "x" * 300}, r"Failure: x{256}$"),
         ({"status": "Failure"}, "the consumer gave no failureReason"),
         ({"status": "Done"}, "expected status Success or Failure, got 'Done'"),
-        ({"status": "Success"}, "has no output 'Good'; it has nothing"),
+        ({"status": "Success"}, "has no output 'Good'; it has no outputs"),
         ({"status": "Success", "outputParameters": ["Good"]}, "expected outputParameters as"),
     ],
 )

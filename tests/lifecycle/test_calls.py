@@ -78,7 +78,7 @@ def test_outputs_have_their_declared_types(
     ("returned", "output", "message"),
     [
         ({"b": 1}, OutputParameter("a"), r"the answer of notify has no output 'a'; it has b"),
-        ("text", OutputParameter("a"), r"has no output 'a'; it has nothing"),
+        ("text", OutputParameter("a"), r"has no output 'a'; it has no outputs"),
         ({"a": "x"}, OutputParameter("a", "Integer"), r"'a' .*expected Integer, got .*'x'"),
         ({"a": 1.5}, OutputParameter("a", "Integer"), r"expected Integer, got .*1.5"),
         ({"a": 1}, OutputParameter("a", "Boolean"), r"expected Boolean"),

@@ -280,8 +280,9 @@ def test_setting_has_names_or_arns_and_relative_paths(tmp_path: Path, folder: Pa
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("score", "expected NAME=FILE.py:HANDLER"),
-        ("score=functions/score.txt:f", "expected NAME=FILE.py:HANDLER"),
+        ("score", "^score: expected NAME=FILE.py:HANDLER"),
+        ("=functions/score.py", "^=functions/score.py: expected NAME=FILE.py:HANDLER"),
+        ("score=functions/score.txt:f", "^functions/score.txt:f: expected FILE.py:HANDLER"),
         ("score=functions/missing.py:f", "missing.py does not exist"),
     ],
 )

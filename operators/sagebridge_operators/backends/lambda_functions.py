@@ -14,7 +14,6 @@ from sagebridge.model.pipeline import Step
 
 LAMBDAS = "SAGEBRIDGE_LAMBDAS"
 """The environment variable with the functions: ``NAME=FILE.py:HANDLER``, separated by commas."""
-_FORM = "expected NAME=FILE.py:HANDLER"
 _DEFAULT = "lambda_handler"
 _HANDLER = re.compile(r"(?P<file>.+?\.py)(?::(?P<name>[^\W\d][\w.]*))?")
 # The forms of FunctionName in the Invoke operation, with or without a version or alias.
@@ -39,7 +38,7 @@ class LambdaHandler:
         Raises UsageError for another form, and if the file does not exist.
         """
         if (found := _HANDLER.fullmatch(text)) is None:
-            raise UsageError(f"{text}: {_FORM}")
+            raise UsageError(f"{text}: expected FILE.py:HANDLER")
         file = base / found["file"]
         if not file.is_file():
             raise UsageError(f"{text}: {file} does not exist")
@@ -86,8 +85,13 @@ def register_lambda(function: str, handler: Callable[..., Any] | str) -> None:
 
 def parse_lambdas(text: str, base: Path) -> dict[str, LambdaHandler]:
     """The handlers in the form of :data:`LAMBDAS`. Raises UsageError."""
-    pairs = (one.partition("=") for one in _SEPARATOR.split(text) if one.strip())
-    return {_name_in(name): LambdaHandler.parse(spec.strip(), base) for name, _, spec in pairs}
+    handlers: dict[str, LambdaHandler] = {}
+    for pair in filter(None, map(str.strip, _SEPARATOR.split(text))):
+        name, equals, spec = pair.partition("=")
+        if not name or not equals:
+            raise UsageError(f"{pair}: expected NAME=FILE.py:HANDLER")
+        handlers[_name_in(name)] = LambdaHandler.parse(spec.strip(), base)
+    return handlers
 
 
 def as_variable(lambdas: Mapping[str, LambdaHandler]) -> str:

@@ -30,7 +30,7 @@ def typed_outputs(step: Step, given: Mapping[str, Any], source: str) -> dict[str
     values: dict[str, Any] = {}
     for parameter in declared:
         if parameter.name not in given:
-            there = ", ".join(map(str, given)) or "nothing"
+            there = ", ".join(map(str, given)) or "no outputs"
             text = f"{source} has no output {parameter.name!r}; it has {there}"
             raise _failed(step, text)
         type_ = "String" if parameter.type is ABSENT else str(parameter.type)
