@@ -138,6 +138,14 @@ def test_mask_text_hides_environment_values() -> None:
     )
 
 
+def test_bucket_of_an_s3_uri_stays() -> None:
+    request = {"Environment": {"BUCKET": "my-bucket", "SIGNATURE": "hunter2hunter2"}}
+    text = "s3://my-bucket/x/my-bucket is missing; my-bucket/x s3://hunter2hunter2 hunter2hunter2/x"
+    masked = "s3://my-bucket/x/*** is missing; ***/x s3://*** ***/x"
+    assert mask_text(text, request) == masked
+    assert mask_line(text, secrets_in_log(request)) == masked
+
+
 def test_log_of_a_job_masks_what_may_be_secret() -> None:
     environment = {
         "LEVEL": "INFO",

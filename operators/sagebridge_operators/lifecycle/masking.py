@@ -203,6 +203,11 @@ def _spellings(value: str) -> Iterator[str]:
 
 
 def _replaced(text: str, secrets: Any) -> str:
+    """``text`` with the secrets masked, except for the bucket of an S3 URI.
+
+    Many jobs have their bucket in a variable, and the name is needed to find a missing object.
+    """
     for value in sorted(set(secrets), key=len, reverse=True):
-        text = text.replace(value, MASK)
+        one = re.escape(value)
+        text = re.sub(f"(?<!s3://){one}|{one}(?!/)", MASK, text)
     return text
