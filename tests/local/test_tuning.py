@@ -483,4 +483,4 @@ def test_bayesian_search_needs_its_extra(
     monkeypatch.setattr(local_rejections, "find_spec", lambda name: None)
 
     (line,) = refusals("Tuning", request)
-    assert line.endswith("install sagebridge[tuning], or use Random")
+    assert line.endswith("install the extra 'tuning', or use Random")

@@ -238,7 +238,7 @@ REJECTIONS: tuple[Difference, ...] = (
         field="HyperParameterTuningJobConfig.Strategy",
         applies=lambda value: value == "Bayesian" and find_spec("optuna") is None,
         shown="`Strategy` Bayesian without the extra `tuning`",
-        here="it needs optuna; install sagebridge[tuning], or use Random",
+        here="it needs optuna; install the extra 'tuning', or use Random",
         refused=True,
     ),
     Difference(
