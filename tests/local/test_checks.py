@@ -322,6 +322,13 @@ def test_unsupported_method_of_a_baseline_is_an_error(desk: Desk) -> None:
         desk.check(table())
 
 
+@pytest.mark.parametrize("field", ["completeness", "string_constraints"])
+def test_baseline_of_another_format_is_an_error(field: str) -> None:
+    prior = {"features": [{"name": "a", "inferred_type": "String", field: None}]}
+    with pytest.raises(UserError, match="the baseline of the column a does not have the published"):
+        list(data_quality.violations(pd.DataFrame({"a": ["x"]}), prior, {}))
+
+
 MODEL = {"analysis_type": "MODEL_QUALITY"}
 BINARY = MODEL | {
     "problem_type": "BinaryClassification",

@@ -171,7 +171,12 @@ def violations(
     for name, feature in wanted.items():
         if name in table:
             own = _merged(config, feature.get("monitoringConfigOverrides") or {})
-            for check, text in _findings(table[name], feature, before.get(name, {}), own):
+            try:
+                found = list(_findings(table[name], feature, before.get(name, {}), own))
+            except (AttributeError, KeyError, TypeError, ValueError) as error:
+                what = f"the baseline of the column {name} does not have the published format"
+                raise UserError(f"{what}: {error!r}") from None
+            for check, text in found:
                 yield _violation(name, check, text)
 
 
