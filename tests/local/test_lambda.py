@@ -21,6 +21,7 @@ from sagebridge.model.step_settings import OutputParameter
 from sagebridge_operators.backends import lambda_functions, why_not_on
 from sagebridge_operators.backends.lambda_functions import (
     as_variable,
+    how_to_map,
     parse_lambdas,
     register_lambda,
 )
@@ -289,3 +290,8 @@ def test_setting_has_names_or_arns_and_relative_paths(tmp_path: Path, folder: Pa
 def test_invalid_setting_is_an_error(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         parse_lambdas(text, tmp_path)
+
+
+def test_name_of_a_function_is_quoted_in_a_command() -> None:
+    shown = how_to_map("arn:aws:lambda:us-east-1:000000000000:function:a; b")
+    assert "--lambda 'a; b=FILE.py:HANDLER' to" in shown

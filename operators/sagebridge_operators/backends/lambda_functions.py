@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any, Self
 
 from sagebridge.errors import UsageError
@@ -110,10 +111,10 @@ def find_handler(function: str) -> LambdaHandler | None:
 def how_to_map(function: str) -> str:
     """How to give a function a handler, as the end of a message."""
     name = _name_in(function)
+    setting = quote(f"{name}=FILE.py:HANDLER")
     return (
-        f"pass --lambda {name}=FILE.py:HANDLER to sagebridge run, set {LAMBDAS} to "
-        f"{name}=FILE.py:HANDLER, or call register_lambda('{name}', HANDLER) in the file of the "
-        "DAG or flow"
+        f"pass --lambda {setting} to sagebridge run, set {LAMBDAS} to {setting}, or call "
+        f"register_lambda({name!r}, HANDLER) in the file of the DAG or flow"
     )
 
 

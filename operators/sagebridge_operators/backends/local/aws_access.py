@@ -8,6 +8,7 @@ import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from shlex import quote
 from urllib.parse import unquote
 
 from sagebridge_operators.backends.local import ROLE
@@ -52,7 +53,7 @@ class AwsAccess:
             return ""
         return (
             f"{self._missing} is not in the local store; copy it there with --upload "
-            f"FILE={self._missing}, or run the pipeline with --backend aws"
+            f"{quote(f'FILE={self._missing}')}, or run the pipeline with --backend aws"
         )
 
 

@@ -9,6 +9,7 @@ import tarfile
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from sagebridge_operators.backends.local.os_errors import describe
@@ -47,7 +48,7 @@ def fetch_prefix(job: Job, name: str, prefix: str, target: Path) -> list[Path]:
     if skipped:
         job.note(f"input {name!r}: left out, as they are not regular files: {listing(skipped)}")
     if not found:
-        how = f" with --upload FILE={prefix}" if prefix.startswith("s3://") else ""
+        how = f" with --upload {quote(f'FILE={prefix}')}" if prefix.startswith("s3://") else ""
         raise JobFailed(
             f"ClientError: no objects under {prefix}, the source of input {name!r} "
             f"(expected in {job.store.path_of(prefix)}); put the data there{how}"
