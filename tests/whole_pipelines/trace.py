@@ -30,6 +30,8 @@ _SHARED = re.compile("Create(ModelPackageGroup|Experiment|Trial|Bucket)|PutObjec
 """What the first step that needs it creates; which one this is may differ."""
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)?")
 _TOKEN = re.compile(r"-[0-9a-f]{12}-(\d+)\b")
+_RANDOM = re.compile(r"(-TOKEN-\d+-)\d{3}-[0-9a-f]{8}\b|(:artifact/)[0-9a-f]{32}\b")
+"""The best training job of a tuning job and the ids of artifacts, which differ between runs."""
 _CALLBACK = re.compile(r'"token": "\w{10}"')
 
 
@@ -165,6 +167,6 @@ def normalized(value: Any) -> Any:
             return [normalized(item) for item in items]
         case str() as text:
             text = _CALLBACK.sub('"token": "TOKEN"', text)
-            return _TOKEN.sub(r"-TOKEN-\1", _TIME.sub("TIME", text))
+            return _RANDOM.sub(r"\1\2RANDOM", _TOKEN.sub(r"-TOKEN-\1", _TIME.sub("TIME", text)))
         case other:
             return other
