@@ -26,6 +26,7 @@ from sagebridge_operators.backends.lambda_functions import (
     register_lambda,
 )
 from sagebridge_operators.backends.local import LocalBackend
+from sagebridge_operators.launch.workdir import Workdir
 from sagebridge_operators.lifecycle.drive import StepDriver
 from sagebridge_operators.lifecycle.ending import Ending
 from sagebridge_operators.lifecycle.objects import Folder
@@ -295,3 +296,12 @@ def test_invalid_setting_is_an_error(tmp_path: Path, text: str, message: str) ->
 def test_name_of_a_function_is_quoted_in_a_command() -> None:
     shown = how_to_map("a; b")
     assert "--lambda 'a; b=FILE.py:HANDLER' to" in shown
+
+
+def test_misspelt_handler_is_found_before_the_engine_starts(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SAGEBRIDGE_LAMBDAS")
+    Workdir.of(tmp_path, "local", [f"score={folder}/score.py:score"])
+    with pytest.raises(UsageError, match=r"score\.py has no 'scor' \(did you mean 'score'"):
+        Workdir.of(tmp_path, "local", [f"score={folder}/score.py:scor"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -10,6 +11,7 @@ from pathlib import Path
 from shlex import quote
 from typing import Any, Self
 
+from sagebridge.authoring.declared_names import suggestion
 from sagebridge.errors import UsageError
 from sagebridge.model.pipeline import Step
 
@@ -58,8 +60,36 @@ class LambdaHandler:
             raise UsageError(f"the Lambda handler {name} runs in its own process: {advice}")
         return cls(Path(file).absolute(), name)
 
+    def check(self) -> None:
+        """Raises UsageError if the file has no such name. Its code is not run."""
+        there = _names_of(self.file)
+        if there and "*" not in there and self.name.partition(".")[0] not in there:
+            known = suggestion(self.name, sorted(there))
+            raise UsageError(f"{self.file} has no {self.name!r}{known}")
+
     def __str__(self) -> str:
         return f"{self.file}:{self.name}"
+
+
+def _names_of(file: Path) -> set[str]:
+    """The names that a file gives values; empty if it is not valid Python, which its run reports.
+
+    Names that functions and classes use themselves are among them, which does no harm.
+    """
+    try:
+        nodes = list(ast.walk(ast.parse(file.read_bytes())))
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
+        return set()
+    found: set[str] = set()
+    for node in nodes:
+        match node:
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                found.add(name)
+            case ast.ClassDef(name=name) | ast.Name(id=name, ctx=ast.Store()):
+                found.add(name)
+            case ast.alias(name=name, asname=own):
+                found.add(own or name.partition(".")[0])
+    return found
 
 
 _registered: dict[str, LambdaHandler] = {}

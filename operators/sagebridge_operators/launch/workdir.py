@@ -53,6 +53,8 @@ class Workdir:
         handlers = os.environ.get(LAMBDAS, "")
         if lambdas is not None:
             every = parse_lambdas(",".join(filter(None, (handlers, *lambdas))), Path.cwd())
+            for one in every.values():
+                one.check()
             handlers = as_variable(every)
         return cls(backend, home, Path.cwd(), location, handlers)
 
