@@ -76,12 +76,20 @@ def assert_other_user_is_rejected(engine: PrivateEngine[Any], run: str, private:
     assert str(visible) in readable
     assert not [file for file in readable if file.startswith(str(private))]
     assert as_other_user(lambda: [str(one) for one in processes if can_read(one / "environ")]) == []
-    shown = as_other_user(lambda: [(one / "cmdline").read_text() for one in processes])
+    shown = as_other_user(lambda: [command_line(one) for one in processes])
     assert not any(engine.login.password in line for line in shown)
 
 
 def can_read(file: Path) -> bool:
     try:
         return bool(file.read_bytes())
-    except PermissionError:
+    except (PermissionError, FileNotFoundError, ProcessLookupError):  # or the process has ended
         return False
+
+
+def command_line(process: Path) -> str:
+    """What ``ps`` shows of a process; empty if it has ended."""
+    try:
+        return (process / "cmdline").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import socket
+import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -146,3 +150,24 @@ def test_triggerer_runs_if_tasks_are_deferred(
     environment = private.make_environment(0)
     assert environment["AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE"] == deferrable
     assert "AIRFLOW__OPERATORS__OTHER" not in environment
+
+
+@pytest.mark.usefixtures("no_database")
+def test_interrupt_during_the_start_leaves_no_process(
+    private: PrivateAirflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sleep = (sys.executable, "-c", "import time; time.sleep(60)")
+    monkeypatch.setattr(private, "commands", lambda port: {"sleep": sleep})
+    popen, started = subprocess.Popen, []
+
+    def interrupted(*arguments: Any, **options: Any) -> Any:
+        process = popen(*arguments, **options)
+        started.append(process.pid)
+        os.kill(os.getpid(), signal.SIGINT)
+        return process
+
+    monkeypatch.setattr(subprocess, "Popen", interrupted)
+    with pytest.raises(KeyboardInterrupt), private:
+        pass
+    (keeper,) = started
+    assert session_processes(keeper) == []

@@ -12,7 +12,12 @@ from typing import ClassVar, Generic, Self, TypeVar
 
 from sagebridge.errors import ServiceError
 from sagebridge_operators.launch.engine_apis import NO_ANSWER, Api, Login
-from sagebridge_operators.launch.process_keeper import LOGS, ProcessKeeper, clear_home
+from sagebridge_operators.launch.process_keeper import (
+    LOGS,
+    ProcessKeeper,
+    clear_home,
+    delayed_signals,
+)
 from sagebridge_operators.lifecycle.private_folders import make_private
 
 LOGIN_FILE = "login.json"
@@ -139,15 +144,16 @@ class PrivateEngine(ABC, Generic[_A]):
             variables: additional environment variables.
             folder: its working directory; the home by default.
         """
-        keeper = ProcessKeeper(
-            {name: command},
-            logs=self._logs,
-            cwd=folder or self.home,
-            env=self.environment() | dict(variables or {}),
-            execution=execution,
-            home=self.home,
-        )
-        self._added.append(keeper)
+        with delayed_signals():
+            keeper = ProcessKeeper(
+                {name: command},
+                logs=self._logs,
+                cwd=folder or self.home,
+                env=self.environment() | dict(variables or {}),
+                execution=execution,
+                home=self.home,
+            )
+            self._added.append(keeper)
         return keeper
 
     def patiently(self, ask: Callable[[], _T], patience: float = 60.0) -> _T:
@@ -184,14 +190,15 @@ class PrivateEngine(ABC, Generic[_A]):
         self.login = Login.random()
         self.login.write(self.home / LOGIN_FILE)
         self._environment = self.make_environment(port)
-        self._keeper = ProcessKeeper(
-            self.commands(port),
-            logs=self._logs,
-            cwd=self.home,
-            env=self._environment,
-            execution=self._execution,
-            home=self.home,
-        )
+        with delayed_signals():
+            self._keeper = ProcessKeeper(
+                self.commands(port),
+                logs=self._logs,
+                cwd=self.home,
+                env=self._environment,
+                execution=self._execution,
+                home=self.home,
+            )
         return self._keeper
 
     def _wait_until_ready(self) -> bool:

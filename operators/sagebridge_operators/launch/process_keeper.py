@@ -14,11 +14,13 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 LOGS = "logs"
 """The folder in an engine's home that is kept."""
@@ -95,6 +97,26 @@ class ProcessKeeper:
             self._process.wait(_KILL_TIMEOUT)
         if self._process.stdin is not None:
             self._process.stdin.close()
+
+
+@contextmanager
+def delayed_signals() -> Iterator[None]:
+    """Delay SIGINT and SIGTERM until the end of the block, which starts a process and keeps it.
+
+    Otherwise an interrupt inside Popen leaves a process whose pid is lost.
+    """
+    pending: list[int] = []
+    before: dict[int, Any] = {}
+    try:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                before[number] = signal.signal(number, lambda got, _: pending.append(got))
+        yield
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+    for late in pending:
+        signal.raise_signal(late)
 
 
 def end_session(session: int, *, patience: float = PATIENCE) -> None:
