@@ -62,7 +62,7 @@ class Signature:
 
 
 def claimed_signature(query: str, headers: Mapping[str, str]) -> Signature:
-    """The signature of a request, not yet checked. Raises ApiError if there is none."""
+    """The signature of a request, not yet checked. Raises ApiError if it is missing."""
     found = dict(parse_qsl(query))
     if found.keys() >= {"AWSAccessKeyId", "Signature", "Expires"} and found["Expires"].isdecimal():
         credential = f"{found['AWSAccessKeyId']}/{VERSION_2}"

@@ -133,7 +133,7 @@ def invocation(records: Records, token: str) -> dict[str, Any] | None:
 
 
 def stop_invocation(home: Path, token: str) -> None:
-    """Ends a running invocation; does nothing if there is none."""
+    """Ends an invocation, if it still runs."""
     from sagebridge_operators.backends.local import supervisor
 
     try:
