@@ -70,6 +70,7 @@ PREFECT_NAMES = (
     "flow",
     "pipeline_flow",
     "python",
+    "register_lambda",
     "shell",
     "step",
     "stop_jobs",
